@@ -1,0 +1,97 @@
+package backend
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// A Copier copies inside the store, without the bytes passing through this machine.
+type Copier interface {
+	// Copy makes to an object with the bytes of the version from.Key, from.ETag
+	// (ErrChanged if it is no longer that, ErrArchived if it is not readable), of any
+	// size. With opts.Attrs nil the copy keeps the source's Meta, Header and Class.
+	// Copying an object onto itself changes its Attrs and keeps its bytes. from.Size
+	// must be right.
+	Copy(ctx context.Context, from Object, to string, opts CopyOptions) (Object, error)
+}
+
+// CopyOptions modify Copier.Copy.
+type CopyOptions struct {
+	Attrs *Attrs // nil keeps those of the source
+	Cond         // on the destination; ErrUnsupported where the store cannot
+}
+
+// A PartUploader assembles an object from parts that may arrive in any order and may be
+// sent again. Upload and Part are plain data: a journal can hold them and another process
+// can finish the upload. Until Complete the key keeps its old object.
+type PartUploader interface {
+	PartLimits() PartLimits
+
+	// NewUpload begins an upload with the Attrs of opts; its Cond is not looked at.
+	NewUpload(ctx context.Context, key string, opts PutOptions) (Upload, error)
+
+	// UploadPart sends part number (from 1). crc is the CRC64NVME of body; a mismatch is
+	// ErrCorrupt. An upload that is unknown, finished or aborted is ErrNotExist.
+	UploadPart(ctx context.Context, up Upload, number int, body *io.SectionReader, crc uint64) (Part, error)
+
+	// Complete makes the parts, ascending by number, the new object of up.Key under
+	// opts.Cond. Other fields of opts but CRC64NVME are not looked at. An upload that
+	// is unknown, finished or aborted is ErrNotExist.
+	Complete(ctx context.Context, up Upload, parts []Part, opts PutOptions) (Object, error)
+
+	// Abort discards an upload and its parts; an unknown upload is no error.
+	Abort(ctx context.Context, up Upload) error
+
+	// Uploads yields the unfinished uploads of keys that begin with prefix.
+	Uploads(ctx context.Context, prefix string) iter.Seq2[Upload, error]
+}
+
+// A PartCopier is a PartUploader that can take a part from an object in the store.
+type PartCopier interface {
+	// CopyPart makes bytes [off, off+n) of the version from.Key, from.ETag a part.
+	CopyPart(ctx context.Context, up Upload, number int, from Object, off, n int64) (Part, error)
+}
+
+// PartLimits are a service's limits on parts. MinSize does not bind the last part.
+type PartLimits struct {
+	MinSize, MaxSize int64 // bytes a part
+	MaxParts         int
+	MaxObject        int64 // bytes in all
+	MaxPut           int64 // bytes of a single Put
+}
+
+// Upload names an unfinished upload.
+type Upload struct {
+	Key string `json:"key"`
+	ID  string `json:"id"`
+}
+
+// Part is a part the store has confirmed.
+type Part struct {
+	Number int    `json:"n"`
+	Size   int64  `json:"size"` // bytes
+	ETag   string `json:"etag"`
+	CRC    uint64 `json:"crc,omitempty"` // CRC64NVME of its bytes, 0 if not known (copied)
+}
+
+// A BatchDeleter deletes many keys in few requests.
+type BatchDeleter interface {
+	// DeleteBatch deletes any number of keys. It returns an error for each key that may
+	// still exist, by key; absent keys are no errors.
+	DeleteBatch(ctx context.Context, keys []string) map[string]error
+}
+
+// A Restorer brings archived objects back.
+type Restorer interface {
+	// Restore asks for a readable copy of key. It is no error if one exists or is on its
+	// way. What the store then does is told by Head, not by Restore.
+	Restore(ctx context.Context, key string, opts RestoreOptions) error
+}
+
+// RestoreOptions modify Restorer.Restore. The zero value asks for the store's default tier.
+type RestoreOptions struct {
+	Tier string        // Expedited, Standard, Bulk or the store's own word
+	Keep time.Duration // how long the copy shall stay readable; whole days on S3
+}
