@@ -1,0 +1,49 @@
+# make            builds ./thawfs, a static binary
+# make demo       builds it and mounts a store to play with below ./thawfs-demo
+# make test       everything but the slow tests, on real mounts and real servers, with the race detector
+# make test-slow  the slow tests too: files of many GiB, hours of random operations
+# make bench      benchmarks
+# make lint       gofmt, gofumpt, go vet, staticcheck
+# make clean      what the above left in this directory
+
+GO ?= go
+export CGO_ENABLED ?= 0
+lint := .cache/lint
+
+.DEFAULT_GOAL := build
+.PHONY: build demo servers test test-slow bench lint clean
+
+build:
+	$(GO) build -trimpath -o thawfs ./cmd/thawfs
+
+demo: build
+	@./thawfs demo
+
+# The race detector needs cgo; the product does not.
+test test-slow bench: export CGO_ENABLED = 1
+
+# Real S3 servers, built once into .cache and found there by the tests.
+servers:
+	$(GO) run ./integration/servers/cmd/servers install
+
+# Packages in turn with two at a time: more of them only fight for the disk and the servers.
+test: servers
+	$(GO) test -race -short -p 2 -timeout 20m ./...
+
+test-slow: servers
+	$(GO) test -race -p 1 -timeout 4h ./...
+
+bench: servers
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 2h ./...
+
+# gofumpt is stricter than gofmt and includes it. The linters have their own module (tools/).
+lint:
+	$(GO) build -C tools -o ../$(lint)/ tool
+	@unformatted=$$($(lint)/gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (gofumpt -w):" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(lint)/staticcheck ./...
+
+clean:
+	rm -rf thawfs .cache
+	$(GO) clean -testcache
