@@ -1,0 +1,53 @@
+package local
+
+import (
+	"crypto/rand"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// newBlobID returns a name that no blob ever had.
+func newBlobID() string { return strings.ToLower(rand.Text()) }
+
+// blobPath returns where blob id of the bucket lies.
+func (s *store) blobPath(id string) string {
+	return filepath.Join(s.dir, "blobs", id[:2], id)
+}
+
+// placeBlob moves the durable file temp among the blobs as id, for the record of key that
+// is about to be written. Until the caller settles it, it is garbage if this process dies.
+func (s *store) placeBlob(temp, id, key string) error {
+	if err := s.svc.session.note(id, s.name, key); err != nil {
+		return err
+	}
+	root := filepath.Join(s.dir, "blobs")
+	path := s.blobPath(id)
+	if err := s.svc.disk.renameInto(root, temp, path); err != nil {
+		s.svc.session.settle(id)
+		return err
+	}
+	return s.svc.disk.syncBelow(root, filepath.Dir(path))
+}
+
+// dropBlob removes a blob that no durable record refers to, and its note. What fails is
+// left to the collection by a later New.
+func (s *store) dropBlob(id string) {
+	if id != "" && s.removeBlob(id) == nil {
+		s.svc.session.settle(id)
+	}
+}
+
+// removeBlob removes blob id; an absent one is no error.
+func (s *store) removeBlob(id string) error {
+	path := s.blobPath(id)
+	err := os.Remove(path)
+	if err == nil || os.IsNotExist(err) {
+		return nil
+	}
+	if info, statErr := os.Lstat(path); statErr != nil || info.Mode()&fs.ModeDir == 0 {
+		return err
+	}
+	return removeParts(path)
+}
