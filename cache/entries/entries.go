@@ -1,65 +1,248 @@
-// Package entries remembers what a store said about names, for a while.
+// Package entries remembers what a store said about names, for a while: the attributes of
+// objects, the absence of objects, and whole listings of one level.
+//
+// An answer of the store is believed for Options.TTL. Our own changes enter by Set and
+// Remove when the store has confirmed them, and keep everything that is remembered true, the
+// listings of all levels above included (listing.go). An answer to a question that was asked
+// before such a change may be older than it: whoever asks takes a Stamp first and hands it in
+// with the answer, and the Cache refuses or corrects what a change has overtaken (changes.go).
+//
+// Attributes cost a request each, listings one in a thousand. The metadata that a listing
+// lacks can be taken from an earlier answer if the listing shows the same version; Complete
+// does so, also across restarts (memory.go).
+//
+// Objects and slices that are handed in belong to the Cache from then on, maps in them
+// included; what it returns is shared. Nobody changes either.
 package entries
 
 import (
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/thawfs/thawfs/backend"
 )
 
-// Options of a Cache.
+// Options of a Cache. The zero Options works.
 type Options struct {
-	TTL         time.Duration // how long attributes and listings are believed
-	NegativeTTL time.Duration // how long absences are believed
-	Capacity    int           // single entries: attributes, absences and listed names together
-	Path        string        // bbolt file that remembers attributes by version across restarts; "" = memory only
-	Log         *slog.Logger
+	TTL         time.Duration // how long attributes and listings are believed; 0 is 30 s, negative not at all
+	NegativeTTL time.Duration // how long absences are believed; 0 is 3 s, negative not at all
+	Capacity    int           // attributes, absences and listed names together; 0 is 500,000
+	Path        string        // file that remembers attributes across restarts; "" = memory only
+	Log         *slog.Logger  // nil discards
 }
 
-// A Stamp is a point in the order of our own changes.
-type Stamp uint64
-
 // A Cache is safe for concurrent use.
-type Cache struct{}
+type Cache struct {
+	ttl, negativeTTL time.Duration // constant
+	capacity         int           // constant; entries
+	memory           *memory       // constant; nil without Options.Path
 
-// New returns an empty Cache.
-func New(o Options) (*Cache, error) { return &Cache{}, nil }
+	mu   sync.Mutex // leaf
+	lru  *simplelru.LRU[slot, *item]
+	used int // guarded by mu; entries; == sum of charged in lru
+	log  changes
+}
 
-// Close flushes the memory of attributes.
-func (c *Cache) Close() error { return nil }
+// A slot is the place of an item: what is known of an object, or the listing of a level.
+type slot struct {
+	backend.Ref
+	dir bool
+}
 
-// Stamp is taken before the store is asked.
-func (c *Cache) Stamp() Stamp { return 0 }
+// An item is an answer of the store, or what our own changes made of it.
+type item struct {
+	obj      backend.Object // if found
+	found    bool
+	fresh    bool      // obj was changed so lately that its version may be that of another, too
+	list     *listing  // of a dir slot; the fields above are unused then
+	expires  time.Time // afterwards the store must be asked
+	absences time.Time // of a dir slot: until then what is not listed is not there
+	charged  int       // entries it counts for in Cache.used
+}
 
-// Get returns what is known of ref.
-func (c *Cache) Get(ref backend.Ref) (obj backend.Object, found bool, known bool) { return }
+// New returns an empty Cache that remembers what Options.Path holds. A file that cannot be
+// read is begun anew; New fails if it cannot be written either.
+func New(o Options) (*Cache, error) {
+	c := &Cache{ttl: o.TTL, negativeTTL: o.NegativeTTL, capacity: o.Capacity}
+	if c.ttl == 0 {
+		c.ttl = 30 * time.Second
+	}
+	if c.negativeTTL == 0 {
+		c.negativeTTL = 3 * time.Second
+	}
+	if c.capacity <= 0 {
+		c.capacity = 500_000
+	}
+	lru, err := simplelru.NewLRU(c.capacity, func(_ slot, it *item) { c.used -= it.charged })
+	if err != nil {
+		return nil, fmt.Errorf("entries: %w", err)
+	}
+	c.lru = lru
+	if o.Path != "" {
+		log := o.Log
+		if log == nil {
+			log = slog.New(slog.DiscardHandler)
+		}
+		if c.memory, err = openMemory(o.Path, log); err != nil {
+			return nil, fmt.Errorf("remember entries: %w", err)
+		}
+	}
+	return c, nil
+}
 
-// Learn takes a complete answer.
-func (c *Cache) Learn(ref backend.Ref, obj backend.Object, s Stamp) {}
+// Close writes what is to be remembered. The Cache must not be used any more.
+func (c *Cache) Close() error {
+	if c.memory == nil {
+		return nil
+	}
+	return c.memory.Close()
+}
 
-// LearnAbsent takes the answer that ref does not exist.
-func (c *Cache) LearnAbsent(ref backend.Ref, s Stamp) {}
+// Stamp is to be taken before the store is asked, and handed in with the answer.
+func (c *Cache) Stamp() Stamp {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.log.last
+}
 
-// Set tells that our own change was confirmed.
-func (c *Cache) Set(ref backend.Ref, obj backend.Object) {}
+// Get returns what is known of an object: with known unset the store must be asked; with
+// known set and found unset it does not exist. obj is complete. A listing that lacks ref, or
+// a level above it, is knowledge too.
+func (c *Cache) Get(ref backend.Ref) (obj backend.Object, found bool, known bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it, ok := c.lru.Get(slot{ref, false}); ok && now.Before(it.expires) {
+		return it.obj, it.found, true
+	}
+	return c.listedLocked(ref, now)
+}
 
-// Remove tells that our own delete was confirmed.
-func (c *Cache) Remove(ref backend.Ref) {}
+// Learn takes a complete answer of the store, of Head or Get, to a question asked after s.
+// It is refused if one of our own changes has touched ref since.
+func (c *Cache) Learn(ref backend.Ref, obj backend.Object, s Stamp) {
+	it := c.found(ref, obj)
+	it.fresh = time.Since(obj.ModTime) < settle
+	c.mu.Lock()
+	refused := c.log.touched(ref, s)
+	if !refused {
+		c.putLocked(slot{ref, false}, it)
+	}
+	c.mu.Unlock()
+	if !refused && !it.fresh {
+		c.memory.remember(ref, it.obj)
+	}
+}
 
-// Complete fills the metadata of a listed object from memory.
+// LearnAbsent takes the answer that ref does not exist, to a question asked after s.
+func (c *Cache) LearnAbsent(ref backend.Ref, s Stamp) {
+	it := &item{expires: time.Now().Add(c.negativeTTL), charged: 1}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.log.touched(ref, s) {
+		c.putLocked(slot{ref, false}, it)
+	}
+}
+
+// Set tells that the store has confirmed our own change of ref; obj is complete.
+func (c *Cache) Set(ref backend.Ref, obj backend.Object) {
+	it := c.found(ref, obj)
+	c.mu.Lock()
+	c.log.add(change{kind: changeSet, ref: ref, obj: it.obj})
+	c.putLocked(slot{ref, false}, it)
+	c.insertLocked(ref, it.obj)
+	c.mu.Unlock()
+	c.memory.remember(ref, it.obj)
+}
+
+// Remove tells that the store has confirmed our own delete of ref.
+func (c *Cache) Remove(ref backend.Ref) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.log.add(change{kind: changeRemove, ref: ref})
+	c.putLocked(slot{ref, false}, &item{expires: now.Add(c.negativeTTL), charged: 1})
+	c.removeLocked(ref, now)
+}
+
+// Complete fills in what a listing does not tell of an object, if the very version that is
+// listed (by ETag, size and second of ModTime) is remembered; else it returns listed and
+// false. It may read the disk.
 func (c *Cache) Complete(ref backend.Ref, listed backend.Object) (backend.Object, bool) {
+	if listed.Meta != nil {
+		return listed, true
+	}
+	c.mu.Lock()
+	it, ok := c.lru.Peek(slot{ref, false})
+	c.mu.Unlock()
+	if ok && it.completes(listed) {
+		return complete(listed, it.obj.Attrs), true
+	}
+	if attrs, ok := c.memory.recall(ref, listed); ok {
+		return complete(listed, attrs), true
+	}
 	return listed, false
 }
 
-// Dir returns the whole listing of one level; dir.Key is "" or ends in "/".
-func (c *Cache) Dir(dir backend.Ref) ([]backend.Entry, bool) { return nil, false }
+// Drop forgets what is known of ref and the listings that show it or a prefix of it.
+func (c *Cache) Drop(ref backend.Ref) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.log.add(change{kind: changeDrop, ref: ref})
+	c.lru.Remove(slot{ref, false})
+	for level := range levels(ref.Key) {
+		c.lru.Remove(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true})
+	}
+}
 
-// LearnDir takes the whole listing of one level.
-func (c *Cache) LearnDir(dir backend.Ref, entries []backend.Entry, s Stamp) {}
+// found returns the item of an object that exists.
+func (c *Cache) found(ref backend.Ref, obj backend.Object) *item {
+	obj.Key = ref.Key
+	if obj.Meta == nil {
+		obj.Meta = map[string]string{} // complete: nil would say that it was not asked for
+	}
+	return &item{obj: obj, found: true, expires: time.Now().Add(c.ttl), charged: 1}
+}
 
-// Drop forgets what is known of ref and the listings that hold it.
-func (c *Cache) Drop(ref backend.Ref) {}
+// putLocked replaces the item at k and makes room for it.
+func (c *Cache) putLocked(k slot, it *item) {
+	c.lru.Remove(k) // Add would replace it without giving back what it is charged
+	c.lru.Add(k, it)
+	c.used += it.charged
+	c.evictLocked()
+}
 
-// DropDir forgets dir and everything below.
-func (c *Cache) DropDir(dir backend.Ref) {}
+func (c *Cache) evictLocked() {
+	for c.used > c.capacity {
+		c.lru.RemoveOldest()
+	}
+}
+
+// completes reports whether it is about the version that is listed.
+func (it *item) completes(listed backend.Object) bool {
+	return it.found && !it.fresh && sameVersion(it.obj, listed)
+}
+
+// sameVersion compares what listings and answers to Head both tell. Their times differ in
+// precision.
+func sameVersion(a, b backend.Object) bool {
+	return a.ETag == b.ETag && a.Size == b.Size && a.ModTime.Unix() == b.ModTime.Unix()
+}
+
+// complete returns listed with the metadata of attrs.
+func complete(listed backend.Object, attrs backend.Attrs) backend.Object {
+	listed.Meta, listed.Header = attrs.Meta, attrs.Header
+	if listed.Class == "" {
+		listed.Class = attrs.Class
+	}
+	return listed
+}
+
+// settle is how long ago an object must have been changed for its version to tell it from
+// all others: a change of metadata alone keeps the ETag, and two of them within one second
+// keep the time. Of such an object that others change nothing is remembered beyond TTL.
+const settle = 2 * time.Second

@@ -1,0 +1,317 @@
+package entries
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+const (
+	writeBehind  = 2 * time.Second // a batch costs one fsync
+	maxPending   = 20_000          // records that wait for it; more are not remembered
+	maxFile      = 256 << 20       // bytes of a generation, about a million records
+	maxKey       = 8 << 10         // bytes; longer keys are not remembered
+	memoryBucket = "objects.1"     // the number is that of the record's format
+	oldSuffix    = ".old"
+)
+
+// errDamaged says that the file cannot be read.
+var errDamaged = errors.New("file is damaged")
+
+// A memory keeps attributes by version in a bbolt file, written behind in batches. The nil
+// memory remembers nothing.
+//
+// There are two generations, so that the files are bounded and what is used stays: when the
+// file has grown to its limit it replaces the old one and a new one is begun; what is found
+// in the old one is written to the new one again. All of it can be learned anew from the
+// store, so a file that cannot be read is deleted, and one that cannot be written is done
+// without.
+type memory struct {
+	path  string       // constant
+	limit int64        // constant; bytes of a generation
+	log   *slog.Logger // constant
+
+	dbs     atomic.Pointer[generations]
+	damaged atomic.Bool // run is to delete the files
+	kick    chan struct{}
+	stop    chan struct{}
+	done    sync.WaitGroup
+
+	mu      sync.Mutex        // leaf
+	pending map[string][]byte // guarded by mu; records by key, not written yet
+	writing map[string][]byte // guarded by mu; those being written, never changed
+}
+
+// generations are the open files; either may be nil.
+type generations struct {
+	young, old *bolt.DB
+}
+
+func openMemory(path string, log *slog.Logger) (*memory, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	m := &memory{path: path, limit: maxFile, log: log, pending: map[string][]byte{}}
+	m.kick, m.stop = make(chan struct{}, 1), make(chan struct{})
+	young, err := m.openOrRenew(path)
+	if err != nil {
+		return nil, err
+	}
+	g := &generations{young: young}
+	if _, err := os.Stat(path + oldSuffix); err == nil {
+		if g.old, err = m.openOrRenew(path + oldSuffix); err != nil {
+			_ = young.Close() // nothing was written
+			return nil, err
+		}
+	}
+	m.dbs.Store(g)
+	m.done.Go(m.run)
+	return m, nil
+}
+
+// Close writes what is pending.
+func (m *memory) Close() error {
+	close(m.stop)
+	m.done.Wait()
+	return m.closeFiles(m.dbs.Swap(&generations{}))
+}
+
+// remember notes the attributes of a version. It does not wait for the disk.
+func (m *memory) remember(ref backend.Ref, obj backend.Object) {
+	key := memoryKey(ref)
+	if m == nil || len(key) > maxKey {
+		return
+	}
+	text := encodeRecord(obj)
+	m.mu.Lock()
+	if len(m.pending) < maxPending {
+		m.pending[key] = text
+	}
+	m.mu.Unlock()
+	m.wake()
+}
+
+// recall returns the attributes of the version that is listed.
+func (m *memory) recall(ref backend.Ref, listed backend.Object) (backend.Attrs, bool) {
+	if m == nil {
+		return backend.Attrs{}, false
+	}
+	text, aged := m.find(memoryKey(ref))
+	attrs, ok := decodeRecord(text, listed)
+	if ok && aged {
+		listed.Attrs = attrs
+		m.remember(ref, listed)
+	}
+	return attrs, ok
+}
+
+// find returns the last record of key; aged tells that it is in the old file.
+func (m *memory) find(key string) (text []byte, aged bool) {
+	m.mu.Lock()
+	text, ok := m.pending[key]
+	if !ok {
+		text, ok = m.writing[key]
+	}
+	m.mu.Unlock()
+	if ok {
+		return text, false
+	}
+	g := m.dbs.Load()
+	if text = m.read(g.young, key); text != nil {
+		return text, false
+	}
+	return m.read(g.old, key), true
+}
+
+// read returns a copy of the record of key in db, nil if there is none.
+func (m *memory) read(db *bolt.DB, key string) (text []byte) {
+	if db == nil {
+		return nil
+	}
+	err := guarded(func() error {
+		return db.View(func(tx *bolt.Tx) error {
+			text = bytes.Clone(tx.Bucket([]byte(memoryBucket)).Get([]byte(key)))
+			return nil
+		})
+	})
+	if errors.Is(err, errDamaged) {
+		m.damaged.Store(true)
+		m.wake()
+	}
+	if err != nil { // or closed by rotate a moment ago
+		return nil
+	}
+	return text
+}
+
+func (m *memory) wake() {
+	select {
+	case m.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run writes batches until Close.
+func (m *memory) run() {
+	for {
+		select {
+		case <-m.kick:
+		case <-m.stop:
+			m.flush()
+			return
+		}
+		select {
+		case <-time.After(writeBehind):
+		case <-m.stop:
+		}
+		m.flush()
+	}
+}
+
+// flush writes what is pending, and sees to it that the file keeps its bounds.
+func (m *memory) flush() {
+	m.mu.Lock()
+	m.writing, m.pending = m.pending, map[string][]byte{}
+	batch := m.writing
+	m.mu.Unlock()
+
+	g := m.dbs.Load()
+	if g.young != nil && len(batch) > 0 {
+		if err := guarded(func() error { return write(g.young, batch) }); errors.Is(err, errDamaged) {
+			m.damaged.Store(true)
+		} else if err != nil {
+			m.log.Warn("attributes are not remembered", slog.String("path", m.path), slog.Any("err", err))
+		}
+	}
+	if info, err := os.Stat(m.path); err == nil && info.Size() > m.limit {
+		m.rotate()
+	}
+	if m.damaged.Swap(false) {
+		m.renew()
+	}
+	m.mu.Lock()
+	m.writing = nil
+	m.mu.Unlock()
+}
+
+// write stores a batch, and nothing if all of it is there already.
+func write(db *bolt.DB, batch map[string][]byte) error {
+	errSame := errors.New("nothing new")
+	err := db.Update(func(tx *bolt.Tx) error {
+		b, changed := tx.Bucket([]byte(memoryBucket)), false
+		for _, key := range slices.Sorted(maps.Keys(batch)) {
+			if bytes.Equal(b.Get([]byte(key)), batch[key]) {
+				continue
+			}
+			changed = true
+			if err := b.Put([]byte(key), batch[key]); err != nil {
+				return err
+			}
+		}
+		if !changed {
+			return errSame
+		}
+		return nil
+	})
+	if errors.Is(err, errSame) {
+		return nil
+	}
+	return err
+}
+
+// rotate makes the file the old one and begins another.
+func (m *memory) rotate() {
+	g := m.dbs.Load()
+	if err := os.Rename(m.path, m.path+oldSuffix); err != nil {
+		m.damaged.Store(true) // the bound holds by deleting it
+		return
+	}
+	young, err := openFile(m.path)
+	if err != nil {
+		m.log.Warn("attributes are not remembered", slog.String("path", m.path), slog.Any("err", err))
+	}
+	m.dbs.Store(&generations{young: young, old: g.young})
+	_ = m.closeFiles(&generations{old: g.old}) // deleted by the rename
+}
+
+// renew deletes damaged files and begins anew.
+func (m *memory) renew() {
+	m.log.Warn("remembered attributes are damaged and dropped", slog.String("path", m.path))
+	_ = m.closeFiles(m.dbs.Swap(&generations{})) // to be deleted
+	_ = os.Remove(m.path + oldSuffix)            // begun anew, it is overwritten by the next rotate
+	_ = os.Remove(m.path)                        // if it stays, openFile fails on it
+	young, err := openFile(m.path)
+	if err != nil {
+		m.log.Warn("attributes are not remembered", slog.String("path", m.path), slog.Any("err", err))
+		return
+	}
+	m.dbs.Store(&generations{young: young})
+}
+
+// closeFiles waits for those who read in them.
+func (m *memory) closeFiles(g *generations) error {
+	var errs []error
+	for _, db := range []*bolt.DB{g.young, g.old} {
+		if db != nil {
+			errs = append(errs, guarded(db.Close))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openOrRenew opens a file, and deletes one that cannot be read.
+func (m *memory) openOrRenew(path string) (*bolt.DB, error) {
+	db, err := openFile(path)
+	if err == nil || errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, os.ErrPermission) {
+		return db, err
+	}
+	m.log.Warn("remembered attributes are damaged and dropped", slog.String("path", path), slog.Any("err", err))
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return openFile(path)
+}
+
+func openFile(path string) (db *bolt.DB, err error) {
+	opts := &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType}
+	err = guarded(func() error {
+		if db, err = bolt.Open(path, 0o600, opts); err != nil {
+			return err
+		}
+		return db.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucketIfNotExists([]byte(memoryBucket))
+			return err
+		})
+	})
+	if err != nil && db != nil {
+		_ = db.Close() // the first error tells more
+		db = nil
+	}
+	return db, err
+}
+
+// guarded turns what bbolt does on a damaged file, a panic or a fault in mapped memory, into
+// errDamaged.
+func guarded(do func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return do()
+}
