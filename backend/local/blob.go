@@ -2,7 +2,6 @@ package local
 
 import (
 	"crypto/rand"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,15 +38,16 @@ func (s *store) dropBlob(id string) {
 	}
 }
 
-// removeBlob removes blob id; an absent one is no error.
+// removeBlob removes blob id; an absent one is no error. It fails with errBusy if a reader
+// will do it.
 func (s *store) removeBlob(id string) error {
 	path := s.blobPath(id)
-	err := os.Remove(path)
-	if err == nil || os.IsNotExist(err) {
-		return nil
+	info, err := os.Lstat(path)
+	if err != nil {
+		return ignoreAbsent(err)
 	}
-	if info, statErr := os.Lstat(path); statErr != nil || info.Mode()&fs.ModeDir == 0 {
-		return err
+	if info.IsDir() {
+		return removeParts(path)
 	}
-	return removeParts(path)
+	return ignoreAbsent(os.Remove(path))
 }

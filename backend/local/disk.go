@@ -15,6 +15,7 @@ type disk struct {
 
 	mu    sync.Mutex
 	known map[string]struct{} // directories whose own entry is durable; guarded by mu
+	gen   int                 // counts removals of directories; guarded by mu
 }
 
 // maxKnown bounds disk.known. A forgotten directory costs an fsync of its parent.
@@ -53,25 +54,36 @@ func (d *disk) syncBelow(root, dir string) error {
 	if err := d.syncDir(dir); err != nil {
 		return ignoreAbsent(err)
 	}
-	for ; dir != root && !d.isKnown(dir); dir = filepath.Dir(dir) {
+	for ; dir != root; dir = filepath.Dir(dir) {
+		known, gen := d.isKnown(dir)
+		if known {
+			return nil
+		}
 		if err := d.syncDir(filepath.Dir(dir)); err != nil {
 			return ignoreAbsent(err)
 		}
-		d.know(dir)
+		d.know(dir, gen)
 	}
 	return nil
 }
 
-func (d *disk) isKnown(dir string) bool {
+// isKnown reports whether the entry of dir is known to be durable. If it is not, the
+// second result is for know.
+func (d *disk) isKnown(dir string) (bool, int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, ok := d.known[dir]
-	return ok
+	return ok, d.gen
 }
 
-func (d *disk) know(dir string) {
+// know remembers that the entry of dir is durable, unless directories were removed since
+// gen: dir may be another one by now.
+func (d *disk) know(dir string, gen int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if gen != d.gen {
+		return
+	}
 	if len(d.known) >= maxKnown {
 		clear(d.known)
 	}
@@ -118,14 +130,21 @@ func mkdirBelow(root, dir string) error {
 
 // prune removes dir and the directories between it and root as far as they are empty.
 func (d *disk) prune(root, dir string) {
-	for ; dir != root; dir = filepath.Dir(dir) {
-		d.mu.Lock()
-		delete(d.known, dir)
-		d.mu.Unlock()
-		if os.Remove(dir) != nil { // not empty: the usual end
-			return
-		}
+	for ; dir != root && d.removeDir(dir); dir = filepath.Dir(dir) {
 	}
+}
+
+// removeDir removes dir if it is empty and forgets it in the same step, so that nobody
+// takes a new directory of that name for the known one.
+func (d *disk) removeDir(dir string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if os.Remove(dir) != nil { // not empty: the usual case
+		return false
+	}
+	delete(d.known, dir)
+	d.gen++
+	return true
 }
 
 // writeJSON replaces the file path by v as JSON, by way of tmp.
@@ -179,4 +198,5 @@ func (d *disk) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.known)
+	d.gen++
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/minio/crc64nvme"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -25,8 +28,11 @@ func (s *store) Get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 	if n < 0 || n > rec.Size-off {
 		n = rec.Size - off
 	}
-	src := io.NewSectionReader(c, off, n)
-	return &reader{store: s, key: key, src: &ctxReader{ctx, src}, left: n, content: c}, nil
+	r := &reader{store: s, key: key, src: &ctxReader{ctx, io.NewSectionReader(c, off, n)}, left: n, content: c}
+	if n == rec.Size && n > 0 {
+		r.sum, r.want = crc64nvme.New(), rec.CRC
+	}
+	return r, nil
 }
 
 // content is the open body of one version: it stays whole when the version is replaced.
@@ -89,13 +95,16 @@ type memory struct{ *bytes.Reader }
 
 func (memory) Close() error { return nil }
 
-// A reader yields exactly left more bytes, or an error other than io.EOF.
+// A reader yields exactly left more bytes, or an error other than io.EOF. If it is of a
+// whole object it holds that against its checksum.
 type reader struct {
 	store   *store
 	key     string
 	src     io.Reader
 	left    int64 // bytes
 	content content
+	sum     hash.Hash64 // of what was read; nil if want is not known
+	want    uint64      // CRC64NVME
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -104,11 +113,17 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.src.Read(p)
 	r.left -= int64(n)
-	switch {
-	case err == nil, errors.Is(err, io.EOF) && r.left == 0:
-		return n, nil
-	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%w: %d bytes are missing: %w", backend.ErrCorrupt, r.left, io.ErrUnexpectedEOF)
+	if r.sum != nil {
+		r.sum.Write(p[:n])
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+		if r.left > 0 {
+			err = fmt.Errorf("%w: %d bytes are missing: %w", backend.ErrCorrupt, r.left, io.ErrUnexpectedEOF)
+		}
+	}
+	if err == nil && r.left == 0 && r.sum != nil && r.sum.Sum64() != r.want {
+		err = fmt.Errorf("%w: CRC64NVME is %016x, not %016x", backend.ErrCorrupt, r.sum.Sum64(), r.want)
 	}
 	return n, r.store.wrap("get", r.key, err)
 }

@@ -62,9 +62,25 @@ func (s *session) settle(id string) {
 	_ = os.Remove(filepath.Join(s.dir, notePrefix+id)) // a leftover note is asked about again
 }
 
-// collect clears away the sessions of dead processes. The caller holds the lock of the
-// store.
+// collect clears away what dead processes and forgotten uploads left. The caller holds the
+// lock of the store.
 func (s *Service) collect() error {
+	if err := s.collectSessions(); err != nil {
+		return err
+	}
+	buckets, err := readNames(s.path("buckets"))
+	if err != nil {
+		return err
+	}
+	for _, name := range buckets {
+		if err := s.store(name).collectUploads(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) collectSessions() error {
 	names, err := readNames(s.path("tmp"))
 	if err != nil {
 		return err
@@ -134,5 +150,9 @@ func (s *Service) collectBlob(st *store, id, key string) error {
 	if err := s.disk.syncBelow(st.keys, filepath.Dir(path)); err != nil {
 		return err
 	}
-	return st.removeBlob(id)
+	err = st.removeBlob(id)
+	if errors.Is(err, errBusy) {
+		return s.session.note(id, st.name, key) // in case the reader dies
+	}
+	return err
 }

@@ -20,7 +20,12 @@ type store struct {
 }
 
 var (
-	_ backend.Store = (*store)(nil)
+	_ backend.Store        = (*store)(nil)
+	_ backend.Copier       = (*store)(nil)
+	_ backend.PartUploader = (*store)(nil)
+	_ backend.PartCopier   = (*store)(nil)
+	_ backend.BatchDeleter = (*store)(nil)
+	_ backend.Restorer     = (*store)(nil)
 )
 
 // Head implements backend.Store.
