@@ -19,7 +19,9 @@ func (c *Cache) Dir(dir backend.Ref) ([]backend.Entry, bool) {
 	if !ok || !now.Before(it.expires) {
 		return nil, false
 	}
-	return it.list.entries(), true
+	all := it.list.entries()
+	c.weighLocked(slot{dir, true}, it)
+	return all, true
 }
 
 // LearnDir takes the whole listing of one level, asked for after s. Our own changes since

@@ -224,7 +224,7 @@ func (c *Cache) evictLocked() {
 
 // completes reports whether it is about the version that is listed.
 func (it *item) completes(listed backend.Object) bool {
-	return it.found && !it.fresh && sameVersion(it.obj, listed)
+	return it.found && !it.fresh && listed.ETag != "" && sameVersion(it.obj, listed)
 }
 
 // sameVersion compares what listings and answers to Head both tell. Their times differ in

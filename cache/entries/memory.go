@@ -22,7 +22,8 @@ import (
 
 const (
 	writeBehind  = 2 * time.Second // a batch costs one fsync
-	maxPending   = 20_000          // records that wait for it; more are not remembered
+	flushAt      = 10_000          // records that end the wait
+	maxPending   = 40_000          // records in memory; more are not remembered
 	maxFile      = 256 << 20       // bytes of a generation, about a million records
 	maxKey       = 8 << 10         // bytes; longer keys are not remembered
 	memoryBucket = "objects.1"     // the number is that of the record's format
@@ -46,8 +47,9 @@ type memory struct {
 	log   *slog.Logger // constant
 
 	dbs     atomic.Pointer[generations]
-	damaged atomic.Bool // run is to delete the files
-	kick    chan struct{}
+	damaged atomic.Bool   // run is to delete the files
+	kick    chan struct{} // there is something to write
+	full    chan struct{} // there is much to write
 	stop    chan struct{}
 	done    sync.WaitGroup
 
@@ -66,7 +68,7 @@ func openMemory(path string, log *slog.Logger) (*memory, error) {
 		return nil, err
 	}
 	m := &memory{path: path, limit: maxFile, log: log, pending: map[string][]byte{}}
-	m.kick, m.stop = make(chan struct{}, 1), make(chan struct{})
+	m.kick, m.full, m.stop = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	young, err := m.openOrRenew(path)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func (m *memory) Close() error {
 // remember notes the attributes of a version. It does not wait for the disk.
 func (m *memory) remember(ref backend.Ref, obj backend.Object) {
 	key := memoryKey(ref)
-	if m == nil || len(key) > maxKey {
+	if m == nil || len(key) > maxKey || obj.ETag == "" {
 		return
 	}
 	text := encodeRecord(obj)
@@ -101,8 +103,12 @@ func (m *memory) remember(ref backend.Ref, obj backend.Object) {
 	if len(m.pending) < maxPending {
 		m.pending[key] = text
 	}
+	waiting := len(m.pending)
 	m.mu.Unlock()
-	m.wake()
+	signal(m.kick)
+	if waiting >= flushAt {
+		signal(m.full)
+	}
 }
 
 // recall returns the attributes of the version that is listed.
@@ -150,7 +156,7 @@ func (m *memory) read(db *bolt.DB, key string) (text []byte) {
 	})
 	if errors.Is(err, errDamaged) {
 		m.damaged.Store(true)
-		m.wake()
+		signal(m.kick)
 	}
 	if err != nil { // or closed by rotate a moment ago
 		return nil
@@ -158,9 +164,9 @@ func (m *memory) read(db *bolt.DB, key string) (text []byte) {
 	return text
 }
 
-func (m *memory) wake() {
+func signal(c chan<- struct{}) {
 	select {
-	case m.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -176,6 +182,7 @@ func (m *memory) run() {
 		}
 		select {
 		case <-time.After(writeBehind):
+		case <-m.full:
 		case <-m.stop:
 		}
 		m.flush()
