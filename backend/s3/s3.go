@@ -10,15 +10,18 @@
 // Content-MD5 instead (checksum.go).
 //
 // Where to look: client.go builds the SDK's client, errors.go translates its errors, attrs.go
-// and state.go its headers, one file an operation for the rest.
+// and state.go its headers, the other files hold an operation or a power each.
 package s3
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/thawfs/thawfs/backend"
@@ -46,19 +49,28 @@ type Options struct {
 
 	// Wrap, if set, is laid around the HTTP transport: tests count and break requests.
 	Wrap func(http.RoundTripper) http.RoundTripper
-	// Log gets single requests' retries (debug) and what a server turned out not to
-	// support (info). Nil means silence.
+	// Log gets the SDK's remarks on single requests (debug) and what a server turned out
+	// not to support (info). Nil means silence.
 	Log *slog.Logger
 }
 
 // Service is an account on one endpoint. It implements backend.Service.
 type Service struct {
-	o   Options
-	log *slog.Logger
-	aws bool // Amazon's own endpoint, whose abilities are known
+	o      Options
+	log    *slog.Logger
+	config aws.Config
+	sums   *checksums
+	// custom is set for endpoints that are not Amazon's own.
+	custom bool
 
-	mu      sync.Mutex               // leaf; guards clients
-	clients map[string]*awss3.Client // by region
+	mu      sync.Mutex         // leaf; guards regions
+	regions map[string]*client // by region
+}
+
+// client is the SDK's client for one region.
+type client struct {
+	*awss3.Client
+	patient aws.HTTPClient // for requests the server may think about for minutes
 }
 
 // Store is one bucket. It implements backend.Store, Copier, PartUploader, PartCopier,
@@ -66,12 +78,58 @@ type Service struct {
 type Store struct {
 	svc    *Service
 	bucket string
-	client *awss3.Client
+	client *client
 }
 
-var _ interface {
-	backend.Service
-} = (*Service)(nil)
+var (
+	_ backend.Service = (*Service)(nil)
+	_ interface {
+		backend.Store
+		backend.Copier
+		backend.PartUploader
+		backend.PartCopier
+		backend.BatchDeleter
+		backend.Restorer
+	} = (*Store)(nil)
+)
 
-// New prepares the client; it asks for credentials (ErrCredentials) but not for the endpoint.
-func New(ctx context.Context, o Options) (*Service, error) { return nil, nil }
+// New prepares the client. It asks for credentials (ErrCredentials if there are none) but does
+// not speak to the endpoint yet.
+func New(ctx context.Context, o Options) (*Service, error) {
+	fail := func(err error) (*Service, error) {
+		return nil, &backend.Error{Store: "s3", Op: "configure", Err: err}
+	}
+	if !slices.Contains([]string{"", auto, crc64nvme, contentMD5, off}, o.Checksum) {
+		return fail(fmt.Errorf("%w: checksum %q is none of auto, crc64nvme, md5, off", backend.ErrInvalid, o.Checksum))
+	}
+	if !slices.Contains([]string{"", auto, "path", "virtual"}, o.Addressing) {
+		return fail(fmt.Errorf("%w: addressing %q is none of auto, path, virtual", backend.ErrInvalid, o.Addressing))
+	}
+	s := &Service{o: o, log: o.Log, regions: map[string]*client{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.sums = newChecksums(o.Checksum, s.log)
+	if err := s.configure(ctx); err != nil {
+		return fail(err)
+	}
+	return s, nil
+}
+
+// in returns the client for a region.
+func (s *Service) in(region string) *client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.regions[region]
+	if c == nil {
+		c = s.newClient(region)
+		s.regions[region] = c
+	}
+	return c
+}
+
+// home is the client for requests that concern no bucket.
+func (s *Service) home() *client { return s.in(s.config.Region) }
+
+// bucketURL names a bucket, or the service, in errors.
+func bucketURL(bucket string) string { return "s3://" + bucket }

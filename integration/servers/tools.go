@@ -1,8 +1,96 @@
 package servers
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
 
-// Tool returns the path of a Debian program that a test drives (restic, rsync, sqlite3, ...).
-// As root it installs the program if it is missing; otherwise the test fails and names the
-// command to run.
-func Tool(t testing.TB, program string) string { t.Helper(); return "" }
+// packages are the programs that tests drive over a mount, with their Debian packages.
+var packages = map[string]string{
+	"borg":        "borgbackup",
+	"file":        "file",
+	"fusermount3": "fuse3",
+	"getfattr":    "attr",
+	"git":         "git",
+	"restic":      "restic",
+	"rsync":       "rsync",
+	"setfattr":    "attr",
+	"sqlite3":     "sqlite3",
+	"tar":         "tar",
+}
+
+// Tool returns the path of a program that a test drives: restic, rsync, sqlite3 and others. As
+// root it installs the Debian package if the program is missing; otherwise the test fails and
+// names the command to run.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := findTool(t.Context(), name, os.Stderr)
+	if err != nil {
+		t.Fatalf("servers: %v", err)
+	}
+	return path
+}
+
+func toolNames() []string { return slices.Sorted(maps.Keys(packages)) }
+
+// findTool looks for a program and installs its package if it is not there.
+func findTool(ctx context.Context, name string, out io.Writer) (string, error) {
+	if path, ok := look(name); ok {
+		return path, nil
+	}
+	pkg := packages[name]
+	if pkg == "" {
+		return "", fmt.Errorf("%s is not installed, and its Debian package is not known to integration/servers", name)
+	}
+	if err := debian(ctx, pkg, out); err != nil {
+		return "", fmt.Errorf("%s is not installed: %w", name, err)
+	}
+	if path, ok := look(name); ok {
+		return path, nil
+	}
+	return "", fmt.Errorf("package %s was installed and holds no %s", pkg, name)
+}
+
+// look is exec.LookPath that knows of the directories only root has in its PATH.
+func look(name string) (string, bool) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, true
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if path := filepath.Join(dir, name); exists(path) {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+// debian installs a package. The lists of packages are brought up to date only when that is
+// what it takes, which is once on a new machine.
+func debian(ctx context.Context, pkg string, out io.Writer) error {
+	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", pkg}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("run: sudo %s", strings.Join(install, " "))
+	}
+	return locked("apt", func() error {
+		b := &builder{name: pkg, dir: "/", out: out}
+		b.say("installing the Debian package %s", pkg)
+		env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		first := b.run(ctx, env, install...)
+		if first == nil {
+			return nil
+		}
+		if err := b.run(ctx, env, "apt-get", "update", "-q"); err != nil {
+			return errors.Join(first, err)
+		}
+		return b.run(ctx, env, install...)
+	})
+}

@@ -1,0 +1,200 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+const (
+	mib = 1 << 20
+	gib = 1 << 30
+	tib = 1 << 40
+)
+
+// PartLimits implements backend.PartUploader (S3 user guide, "Multipart upload limits").
+func (s *Store) PartLimits() backend.PartLimits {
+	l := backend.PartLimits{MinSize: 5 * mib, MaxSize: 5 * gib, MaxParts: 10_000, MaxObject: 5 * tib, MaxPut: 5 * gib}
+	if !s.svc.custom {
+		l.MaxObject = int64(l.MaxParts) * l.MaxSize // 48.8 TiB
+	}
+	return l
+}
+
+// NewUpload implements backend.PartUploader.
+func (s *Store) NewUpload(ctx context.Context, key string, opts backend.PutOptions) (backend.Upload, error) {
+	up, err := s.newUpload(ctx, key, opts.Attrs)
+	if err != nil {
+		return backend.Upload{}, s.fail(ctx, "begin upload", key, err)
+	}
+	return up, nil
+}
+
+func (s *Store) newUpload(ctx context.Context, key string, a backend.Attrs) (backend.Upload, error) {
+	if err := checkKey(key); err != nil {
+		return backend.Upload{}, err
+	}
+	attrs, err := wire(a)
+	if err != nil {
+		return backend.Upload{}, err
+	}
+	for {
+		how := s.svc.sums.now()
+		in := &awss3.CreateMultipartUploadInput{
+			Bucket: &s.bucket, Key: &key, Metadata: attrs.meta, StorageClass: attrs.class,
+			ContentType: attrs.contentType, ContentEncoding: attrs.encoding, ContentLanguage: attrs.language,
+			ContentDisposition: attrs.disposition, CacheControl: attrs.cc,
+		}
+		if how == crc64nvme {
+			// The CRC of the whole follows from those of the parts.
+			in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject
+		}
+		out, err := s.client.CreateMultipartUpload(ctx, in, with(attrs.apiOptions()...))
+		if err == nil {
+			return backend.Upload{Key: key, ID: aws.ToString(out.UploadId)}, nil
+		}
+		if !s.svc.sums.refused(err, how) {
+			return backend.Upload{}, err
+		}
+	}
+}
+
+// UploadPart implements backend.PartUploader.
+func (s *Store) UploadPart(ctx context.Context, up backend.Upload, number int, body *io.SectionReader, crc uint64) (backend.Part, error) {
+	for {
+		p, err := s.svc.sums.prepare(body, &crc)
+		if err != nil {
+			return backend.Part{}, s.fail(ctx, "upload part", up.Key, err)
+		}
+		part, err := s.uploadPart(ctx, up, number, p)
+		if err == nil {
+			return part, nil
+		}
+		if !s.svc.sums.refused(err, p.how) {
+			return backend.Part{}, s.fail(ctx, "upload part", up.Key, s.lost(ctx, up, err))
+		}
+	}
+}
+
+func (s *Store) uploadPart(ctx context.Context, up backend.Upload, number int, p *sending) (backend.Part, error) {
+	size := p.body.Size()
+	out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
+		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, PartNumber: aws.Int32(int32(number)),
+		Body: p.reader(), ContentLength: &size,
+		ChecksumCRC64NVME: p.crcHeader(), ContentMD5: p.md5Header(),
+	}, unsigned)
+	if err != nil {
+		return backend.Part{}, err
+	}
+	etag := bare(out.ETag)
+	if err := p.confirm(out.ChecksumCRC64NVME, etag, out.ServerSideEncryption, out.SSECustomerAlgorithm); err != nil {
+		return backend.Part{}, err
+	}
+	return backend.Part{Number: number, Size: size, ETag: etag, CRC: *p.crc}, nil
+}
+
+// lost finds out whether an upload is gone when a server failed on one of its parts in another
+// way than to say so (moto breaks down).
+func (s *Store) lost(ctx context.Context, up backend.Upload, err error) error {
+	if statusOf(err) < 500 {
+		return err
+	}
+	_, told := s.client.ListParts(ctx, &awss3.ListPartsInput{
+		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MaxParts: aws.Int32(1),
+	})
+	if codeOf(told) == "NoSuchUpload" {
+		return told
+	}
+	return err
+}
+
+// Complete implements backend.PartUploader.
+func (s *Store) Complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
+	obj, err := s.complete(ctx, up, parts, opts)
+	if err != nil {
+		return backend.Object{}, s.fail(ctx, "complete upload", up.Key, changed(opts.Cond, err))
+	}
+	return s.stored(ctx, obj), nil
+}
+
+func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
+	if len(parts) == 0 || !slices.IsSortedFunc(parts, func(a, b backend.Part) int { return a.Number - b.Number }) {
+		return backend.Object{}, fmt.Errorf("%w: the parts are none or not ascending", backend.ErrInvalid)
+	}
+	whole, err := wholeCRC(parts, opts.CRC64NVME)
+	if err != nil {
+		return backend.Object{}, err
+	}
+	in := &awss3.CompleteMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MultipartUpload: &types.CompletedMultipartUpload{}}
+	in.IfMatch, in.IfNoneMatch = conditions(opts.Cond)
+	checked := s.svc.sums.now() == crc64nvme
+	if checked && whole != nil {
+		in.ChecksumCRC64NVME, in.ChecksumType = encodeCRC(*whole), types.ChecksumTypeFullObject
+	}
+	obj := backend.Object{Key: up.Key}
+	for _, p := range parts {
+		c := types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: quoted(p.ETag)}
+		if checked && p.CRC != 0 {
+			c.ChecksumCRC64NVME = encodeCRC(p.CRC)
+		}
+		in.MultipartUpload.Parts = append(in.MultipartUpload.Parts, c)
+		obj.Size += p.Size
+	}
+	out, err := s.client.CompleteMultipartUpload(ctx, in, s.client.waiting)
+	if err != nil {
+		return backend.Object{}, err
+	}
+	obj.ETag = bare(out.ETag)
+	return obj, nil
+}
+
+// Abort implements backend.PartUploader.
+func (s *Store) Abort(ctx context.Context, up backend.Upload) error {
+	_, err := s.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID})
+	if err != nil && codeOf(err) != "NoSuchUpload" {
+		return s.fail(ctx, "abort upload", up.Key, err)
+	}
+	return nil
+}
+
+// Uploads implements backend.PartUploader.
+func (s *Store) Uploads(ctx context.Context, prefix string) iter.Seq2[backend.Upload, error] {
+	return func(yield func(backend.Upload, error) bool) {
+		in := &awss3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
+		for {
+			out, err := s.client.ListMultipartUploads(ctx, in)
+			if err != nil {
+				yield(backend.Upload{}, s.fail(ctx, "list uploads", prefix, err))
+				return
+			}
+			decode := decoder(out.EncodingType)
+			for _, u := range out.Uploads {
+				key, err := decode(aws.ToString(u.Key))
+				if err != nil {
+					yield(backend.Upload{}, s.fail(ctx, "list uploads", prefix, err))
+					return
+				}
+				if !yield(backend.Upload{Key: key, ID: aws.ToString(u.UploadId)}, nil) {
+					return
+				}
+			}
+			if !aws.ToBool(out.IsTruncated) {
+				return
+			}
+			next, err := decode(aws.ToString(out.NextKeyMarker))
+			if err != nil {
+				yield(backend.Upload{}, s.fail(ctx, "list uploads", prefix, err))
+				return
+			}
+			in.KeyMarker, in.UploadIdMarker = &next, out.NextUploadIdMarker
+		}
+	}
+}
