@@ -39,8 +39,8 @@ import (
 type Policy uint8
 
 const (
-	Start       Policy = iota // it begins a restore
-	ExplicitOnly              // only Request and Batch begin one
+	Start        Policy = iota // it begins a restore
+	ExplicitOnly               // only Request and Batch begin one
 )
 
 // Options of a Manager. Path and Open are required. The zero value of a limit is its
