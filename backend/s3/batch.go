@@ -83,9 +83,6 @@ func md5Instead(stack *middleware.Stack) error {
 	if _, err := stack.Finalize.Remove("AWSChecksum:ComputeInputPayloadChecksum"); err != nil {
 		return fmt.Errorf("the SDK's checksum step has another name: %w", err)
 	}
-	if _, err := stack.Finalize.Remove("addInputChecksumTrailer"); err != nil {
-		return fmt.Errorf("the SDK's trailer step has another name: %w", err)
-	}
 	return smithyhttp.AddContentChecksumMiddleware(stack)
 }
 

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -32,7 +31,7 @@ const (
 func (s *Store) Copy(ctx context.Context, from backend.Object, to string, opts backend.CopyOptions) (backend.Object, error) {
 	obj, err := s.copy(ctx, from, to, opts)
 	if err != nil {
-		return backend.Object{}, s.fail(ctx, "copy", from.Key, changed(opts.Cond, err))
+		return backend.Object{}, s.fail(ctx, "copy", from.Key, err)
 	}
 	return obj, nil
 }
@@ -45,7 +44,8 @@ func (s *Store) copy(ctx context.Context, from backend.Object, to string, opts b
 	}
 	inParts := from.Size > maxCopy || s.svc.custom && opts.Cond != backend.Cond{}
 	itself := from.Key == to && opts.Attrs == nil // S3 refuses a copy that changes nothing
-	if inParts || itself || opts.Attrs == nil && from.Class == "" {
+	asks := opts.Attrs == nil && (from.Class == "" || s.svc.custom && from.Header == nil)
+	if inParts || itself || asks {
 		src, err := s.source(ctx, from)
 		if err != nil {
 			return backend.Object{}, err
@@ -56,9 +56,28 @@ func (s *Store) copy(ctx context.Context, from backend.Object, to string, opts b
 		if inParts || itself {
 			return s.copyInParts(ctx, src, to, opts)
 		}
-		from.Class = src.Class
+		from.Attrs = src.Attrs
 	}
-	return s.copyWhole(ctx, from, to, opts)
+	if opts.Attrs == nil && from.Header["expires"] != "" {
+		opts.Attrs = &from.Attrs // MinIO forgets this one unless it is told
+	}
+	obj, err := s.copyWhole(ctx, from, to, opts)
+	if err == nil && opts.Attrs != nil && leftover(obj.Header, opts.Attrs.Header) {
+		// versitygw keeps headers of an object copied onto itself that are to go.
+		return s.copyInParts(ctx, obj, to, opts)
+	}
+	return obj, err
+}
+
+// leftover reports whether an object has headers that it should not. Stores choose a type for
+// objects that have none.
+func leftover(got, want map[string]string) bool {
+	for name := range got {
+		if _, ok := want[name]; !ok && name != "content-type" {
+			return true
+		}
+	}
+	return false
 }
 
 // source looks at the object to be copied and makes sure that it is the one that is meant, and
@@ -82,10 +101,7 @@ func (s *Store) copyWhole(ctx context.Context, from backend.Object, to string, o
 		Bucket: &s.bucket, Key: &to, CopySource: s.copySource(from.Key),
 		MetadataDirective: types.MetadataDirectiveCopy,
 	}
-	if from.ETag != "" {
-		in.CopySourceIfMatch = quoted(from.ETag)
-	}
-	in.IfMatch, in.IfNoneMatch = conditions(opts.Cond)
+	in.IfMatch, in.IfNoneMatch = conditions(opts.Cond) // AWS only, see Copy
 	made := backend.Object{Key: to, Size: from.Size, Attrs: from.Attrs}
 	attrs, err := wire(backend.Attrs{Class: from.Class})
 	if opts.Attrs != nil {
@@ -99,12 +115,16 @@ func (s *Store) copyWhole(ctx context.Context, from backend.Object, to string, o
 		return backend.Object{}, err
 	}
 	in.StorageClass = attrs.class // without one S3 takes the default, not the source's
-	out, err := s.client.CopyObject(ctx, in, s.client.waiting, with(attrs.apiOptions()...))
+	err = s.fromVersion(ctx, from, &s.svc.can.copySource, func(ifMatch string) error {
+		in.CopySourceIfMatch = quoted(ifMatch)
+		out, err := s.client.CopyObject(ctx, in, s.client.waiting, with(attrs.apiOptions()...))
+		if err == nil && out.CopyObjectResult != nil {
+			made.ETag, made.ModTime = bare(out.CopyObjectResult.ETag), modTime(out.CopyObjectResult.LastModified)
+		}
+		return err
+	})
 	if err != nil {
-		return backend.Object{}, err
-	}
-	if out.CopyObjectResult != nil {
-		made.ETag, made.ModTime = bare(out.CopyObjectResult.ETag), modTime(out.CopyObjectResult.LastModified)
+		return backend.Object{}, changed(opts.Cond, err)
 	}
 	return s.stored(ctx, made), nil
 }
@@ -181,22 +201,20 @@ func (s *Store) copyPart(ctx context.Context, up backend.Upload, number int, fro
 		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, PartNumber: aws.Int32(int32(number)),
 		CopySource: s.copySource(from.Key), CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+n-1)),
 	}
-	if from.ETag != "" {
-		in.CopySourceIfMatch = quoted(from.ETag)
-	}
-	out, err := s.client.UploadPartCopy(ctx, in, s.client.waiting)
-	if err != nil {
-		return backend.Part{}, err
-	}
-	r := out.CopyPartResult
-	if r == nil || aws.ToString(r.ETag) == "" {
-		return backend.Part{}, errors.Join(backend.ErrUnavailable, errors.New("the answer names no part"))
-	}
-	part := backend.Part{Number: number, Size: n, ETag: bare(r.ETag)}
-	if crc, ok := decodeCRC(aws.ToString(r.ChecksumCRC64NVME)); ok {
-		part.CRC = crc
-	}
-	return part, nil
+	part := backend.Part{Number: number, Size: n} // no CRC: versitygw's answer has that of the whole source
+	err := s.fromVersion(ctx, from, &s.svc.can.partSource, func(ifMatch string) error {
+		in.CopySourceIfMatch = quoted(ifMatch)
+		out, err := s.client.UploadPartCopy(ctx, in, s.client.waiting)
+		if err != nil {
+			return err
+		}
+		if out.CopyPartResult == nil || bare(out.CopyPartResult.ETag) == "" {
+			return fmt.Errorf("%w: the answer names no part", backend.ErrUnavailable)
+		}
+		part.ETag = bare(out.CopyPartResult.ETag)
+		return nil
+	})
+	return part, err
 }
 
 // copySource names an object of this bucket in a header: percent-encoded as a whole, for some

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -47,30 +48,35 @@ func (s *Store) newUpload(ctx context.Context, key string, a backend.Attrs) (bac
 		return backend.Upload{}, err
 	}
 	for {
-		how := s.svc.sums.now()
+		how := s.svc.parts.now()
 		in := &awss3.CreateMultipartUploadInput{
 			Bucket: &s.bucket, Key: &key, Metadata: attrs.meta, StorageClass: attrs.class,
 			ContentType: attrs.contentType, ContentEncoding: attrs.encoding, ContentLanguage: attrs.language,
 			ContentDisposition: attrs.disposition, CacheControl: attrs.cc,
 		}
-		if how == crc64nvme {
-			// The CRC of the whole follows from those of the parts.
+		if s.declares(how) {
 			in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc64nvme, types.ChecksumTypeFullObject
 		}
 		out, err := s.client.CreateMultipartUpload(ctx, in, with(attrs.apiOptions()...))
 		if err == nil {
 			return backend.Upload{Key: key, ID: aws.ToString(out.UploadId)}, nil
 		}
-		if !s.svc.sums.refused(err, how) {
+		if !s.declares(how) || !s.svc.parts.refused(err, how) {
 			return backend.Upload{}, err
 		}
 	}
 }
 
+// declares reports whether uploads are begun with the promise of checksums, so that the object
+// has one of its whole. AWS wants that; MinIO then refuses to copy a part, and versitygw takes
+// the checksum of a copied part from the whole it is a part of. Without it both check what is
+// sent with a part.
+func (s *Store) declares(how string) bool { return how == crc64nvme && !s.svc.custom }
+
 // UploadPart implements backend.PartUploader.
 func (s *Store) UploadPart(ctx context.Context, up backend.Upload, number int, body *io.SectionReader, crc uint64) (backend.Part, error) {
 	for {
-		p, err := s.svc.sums.prepare(body, &crc)
+		p, err := s.svc.parts.prepare(body, &crc)
 		if err != nil {
 			return backend.Part{}, s.fail(ctx, "upload part", up.Key, err)
 		}
@@ -78,7 +84,7 @@ func (s *Store) UploadPart(ctx context.Context, up backend.Upload, number int, b
 		if err == nil {
 			return part, nil
 		}
-		if !s.svc.sums.refused(err, p.how) {
+		if !s.svc.parts.refused(err, p.how) {
 			return backend.Part{}, s.fail(ctx, "upload part", up.Key, s.lost(ctx, up, err))
 		}
 	}
@@ -120,7 +126,7 @@ func (s *Store) lost(ctx context.Context, up backend.Upload, err error) error {
 func (s *Store) Complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
 	obj, err := s.complete(ctx, up, parts, opts)
 	if err != nil {
-		return backend.Object{}, s.fail(ctx, "complete upload", up.Key, changed(opts.Cond, err))
+		return backend.Object{}, s.fail(ctx, "complete upload", up.Key, err)
 	}
 	return s.stored(ctx, obj), nil
 }
@@ -134,8 +140,7 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 		return backend.Object{}, err
 	}
 	in := &awss3.CompleteMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MultipartUpload: &types.CompletedMultipartUpload{}}
-	in.IfMatch, in.IfNoneMatch = conditions(opts.Cond)
-	checked := s.svc.sums.now() == crc64nvme
+	checked := s.declares(s.svc.parts.now())
 	if checked && whole != nil {
 		in.ChecksumCRC64NVME, in.ChecksumType = encodeCRC(*whole), types.ChecksumTypeFullObject
 	}
@@ -148,12 +153,15 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 		in.MultipartUpload.Parts = append(in.MultipartUpload.Parts, c)
 		obj.Size += p.Size
 	}
-	out, err := s.client.CompleteMultipartUpload(ctx, in, s.client.waiting)
-	if err != nil {
-		return backend.Object{}, err
-	}
-	obj.ETag = bare(out.ETag)
-	return obj, nil
+	err = s.under(ctx, up.Key, opts.Cond, &s.svc.can.completeMatch, &s.svc.can.completeAbsent, func(c backend.Cond) error {
+		in.IfMatch, in.IfNoneMatch = conditions(c)
+		out, err := s.client.CompleteMultipartUpload(ctx, in, s.client.waiting)
+		if err == nil {
+			obj.ETag = bare(out.ETag)
+		}
+		return err
+	})
+	return obj, err
 }
 
 // Abort implements backend.PartUploader.
@@ -168,7 +176,10 @@ func (s *Store) Abort(ctx context.Context, up backend.Upload) error {
 // Uploads implements backend.PartUploader.
 func (s *Store) Uploads(ctx context.Context, prefix string) iter.Seq2[backend.Upload, error] {
 	return func(yield func(backend.Upload, error) bool) {
-		in := &awss3.ListMultipartUploadsInput{Bucket: &s.bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
+		in := &awss3.ListMultipartUploadsInput{Bucket: &s.bucket, EncodingType: types.EncodingTypeUrl}
+		if !s.svc.custom {
+			in.Prefix = &prefix // MinIO takes it for the whole key
+		}
 		for {
 			out, err := s.client.ListMultipartUploads(ctx, in)
 			if err != nil {
@@ -181,6 +192,9 @@ func (s *Store) Uploads(ctx context.Context, prefix string) iter.Seq2[backend.Up
 				if err != nil {
 					yield(backend.Upload{}, s.fail(ctx, "list uploads", prefix, err))
 					return
+				}
+				if !strings.HasPrefix(key, prefix) {
+					continue
 				}
 				if !yield(backend.Upload{Key: key, ID: aws.ToString(u.UploadId)}, nil) {
 					return

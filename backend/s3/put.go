@@ -18,7 +18,7 @@ import (
 func (s *Store) Put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (backend.Object, error) {
 	obj, err := s.put(ctx, key, body, opts)
 	if err != nil {
-		return backend.Object{}, s.fail(ctx, "put", key, changed(opts.Cond, err))
+		return backend.Object{}, s.fail(ctx, "put", key, err)
 	}
 	return s.stored(ctx, obj), nil
 }
@@ -34,20 +34,27 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 	if err != nil {
 		return backend.Object{}, err
 	}
-	for {
-		p, err := s.svc.sums.prepare(body, opts.CRC64NVME)
-		if err != nil {
-			return backend.Object{}, err
+	var obj backend.Object
+	err = s.under(ctx, key, opts.Cond, &s.svc.can.putMatch, &s.svc.can.putAbsent, func(c backend.Cond) error {
+		for {
+			p, err := s.svc.sums.prepare(body, opts.CRC64NVME)
+			if err != nil {
+				return err
+			}
+			made, err := s.putOnce(ctx, key, p, attrs, c)
+			if err == nil {
+				obj = made
+			}
+			if err == nil || !s.svc.sums.refused(err, p.how) {
+				return err
+			}
 		}
-		obj, err := s.putOnce(ctx, key, p, attrs, opts)
-		if err != nil && s.svc.sums.refused(err, p.how) {
-			continue // at most once: there is no way back from MD5
-		}
-		return obj, err
-	}
+	})
+	obj.Attrs = clone(opts.Attrs)
+	return obj, err
 }
 
-func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireAttrs, opts backend.PutOptions) (backend.Object, error) {
+func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireAttrs, c backend.Cond) (backend.Object, error) {
 	size := p.body.Size()
 	in := &awss3.PutObjectInput{
 		Bucket: &s.bucket, Key: &key, Body: p.reader(), ContentLength: &size,
@@ -56,7 +63,7 @@ func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireA
 		ContentType: attrs.contentType, ContentEncoding: attrs.encoding, ContentLanguage: attrs.language,
 		ContentDisposition: attrs.disposition, CacheControl: attrs.cc,
 	}
-	in.IfMatch, in.IfNoneMatch = conditions(opts.Cond)
+	in.IfMatch, in.IfNoneMatch = conditions(c)
 	out, err := s.client.PutObject(ctx, in, unsigned, with(attrs.apiOptions()...))
 	if err != nil {
 		return backend.Object{}, err
@@ -65,7 +72,7 @@ func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireA
 	if err := p.confirm(out.ChecksumCRC64NVME, etag, out.ServerSideEncryption, out.SSECustomerAlgorithm); err != nil {
 		return backend.Object{}, err
 	}
-	return backend.Object{Key: key, Size: size, ETag: etag, Attrs: clone(opts.Attrs)}, nil
+	return backend.Object{Key: key, Size: size, ETag: etag}, nil
 }
 
 // unsigned leaves the SHA-256 of the body out of the signature: it costs ten times what the

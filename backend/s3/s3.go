@@ -59,7 +59,9 @@ type Service struct {
 	o      Options
 	log    *slog.Logger
 	config aws.Config
-	sums   *checksums
+	sums   *checksums // of whole objects
+	parts  *checksums // of parts: a server may know the one and not the other
+	can    *abilities
 	// custom is set for endpoints that are not Amazon's own.
 	custom bool
 
@@ -109,10 +111,11 @@ func New(ctx context.Context, o Options) (*Service, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.sums = newChecksums(o.Checksum, s.log)
+	s.sums, s.parts = newChecksums(o.Checksum, s.log), newChecksums(o.Checksum, s.log)
 	if err := s.configure(ctx); err != nil {
 		return fail(err)
 	}
+	s.can = newAbilities(s.custom, s.log)
 	return s, nil
 }
 

@@ -108,9 +108,7 @@ func checkKey(key string) error {
 
 // conditions are a Cond as headers.
 func conditions(c backend.Cond) (ifMatch, ifNoneMatch *string) {
-	if c.IfMatch != "" {
-		ifMatch = quoted(c.IfMatch)
-	}
+	ifMatch = quoted(c.IfMatch)
 	if c.IfAbsent {
 		ifNoneMatch = aws.String("*")
 	}
@@ -134,7 +132,11 @@ func modTime(t *time.Time) time.Time {
 
 func bare(etag *string) string { return strings.Trim(aws.ToString(etag), `"`) }
 
+// quoted is an ETag as a header; nil, which leaves it out, for none.
 func quoted(etag string) *string {
+	if etag == "" {
+		return nil
+	}
 	q := `"` + etag + `"`
 	return &q
 }
