@@ -1,0 +1,91 @@
+package blocks
+
+const (
+	firstWindow = 1 << 20 // bytes; what is read ahead when a second read follows the first
+	leastRange  = 1 << 20 // bytes; a growing window is split into ranges of at least this
+	windows     = 2       // of a reader: two interleaved sequential reads are told apart
+)
+
+// A stream is one sequence of reads within a reader, and what was fetched ahead of it. The
+// reader's mutex guards it.
+type stream struct {
+	used   uint64              // reader's clock at the last read
+	next   int64               // bytes; where the read that continues it begins
+	run    int64               // bytes read in sequence
+	window int64               // bytes to be ahead of next; 0 while it is not known to be sequential
+	first  int64               // granule; nothing before it was fetched for this stream
+	head   int64               // granule; everything from next up to it was fetched or is here
+	flying map[*fetch]struct{} // fetches begun for it and not over
+	ahead  int                 // of these, read-ahead
+}
+
+// follows reports whether a read at off continues s. The kernel reads ahead with several
+// requests at a time, which arrive in any order: once s is known to be sequential, a read
+// may be off by what the kernel has in flight.
+func (s *stream) follows(off int64) bool {
+	slack := int64(granuleSize)
+	if s.window > 0 {
+		slack = min(max(s.window, leastRange), rangeSize)
+	}
+	return off >= s.next-slack && off <= s.next+slack
+}
+
+// note enters a read of [off, off+n) that follows s. full is the largest window that is of
+// use now; trusted tells that read-ahead has paid on this mount, so that a small beginning
+// need not prove it again.
+func (s *stream) note(off, n, full int64, trusted bool) {
+	grown := off + n - s.next
+	if grown <= 0 {
+		return
+	}
+	before := s.run / leastRange
+	s.run += grown
+	s.next += grown
+	switch {
+	case s.window == 0 && trusted:
+		s.window = full
+	case s.window == 0:
+		s.window = firstWindow
+	default:
+		for range s.run/leastRange - before {
+			s.window = min(2*s.window, full)
+		}
+	}
+	s.window = min(s.window, full)
+}
+
+// piece is the size in bytes of the next range of read-ahead: the window shared out to as
+// many requests as should be in flight.
+func (s *stream) piece(parallel int) int64 {
+	n := s.window / int64(parallel) / leastRange * leastRange
+	return min(max(n, leastRange), rangeSize)
+}
+
+// streams are the windows of a reader.
+type streams struct {
+	clock uint64
+	all   [windows]stream
+}
+
+// find returns the stream that a read at off continues, or one to begin anew, the one used
+// least recently; the caller resets that.
+func (t *streams) find(off int64) (s *stream, follows bool) {
+	t.clock++
+	oldest := &t.all[0]
+	for i := range t.all {
+		s := &t.all[i]
+		if s.used > 0 && s.follows(off) && (!follows || s.nearer(off, oldest)) {
+			oldest, follows = s, true
+		} else if !follows && s.used < oldest.used {
+			oldest = s
+		}
+	}
+	oldest.used = t.clock
+	return oldest, follows
+}
+
+func (s *stream) nearer(off int64, other *stream) bool {
+	return distance(s.next, off) < distance(other.next, off)
+}
+
+func distance(a, b int64) int64 { return max(a-b, b-a) }
