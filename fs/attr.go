@@ -47,11 +47,11 @@ const (
 // objects are what their metadata say, unless that would hide bytes they have.
 func decodeAttr(obj backend.Object, def defaults) fileAttr {
 	a := fileAttr{
-		UID:    readID(obj.Meta, uidNames[:], def.UID),
-		GID:    readID(obj.Meta, gidNames[:], def.GID),
-		Mtime:  readTime(obj.Meta, mtimeFields[:], obj.ModTime),
-		Ctime:  readTime(obj.Meta, ctimeFields[:], time.Time{}),
-		Atime:  readTime(obj.Meta, atimeFields[:], time.Time{}),
+		UID:    readID(obj.Meta, uidNames, def.UID),
+		GID:    readID(obj.Meta, gidNames, def.GID),
+		Mtime:  readTime(obj.Meta, mtimeFields, obj.ModTime),
+		Ctime:  readTime(obj.Meta, ctimeFields, time.Time{}),
+		Atime:  readTime(obj.Meta, atimeFields, time.Time{}),
 		Xattrs: parseXattrs(obj.Meta[metaXattr]),
 	}
 	if !strings.HasSuffix(obj.Key, "/") {
@@ -59,7 +59,7 @@ func decodeAttr(obj backend.Object, def defaults) fileAttr {
 	}
 	a.Mode = readMode(obj, a.Target, def)
 	if isDevice(a.Mode) {
-		a.Rdev = readID(obj.Meta, rdevNames[:], 0)
+		a.Rdev = readID(obj.Meta, rdevNames, 0)
 	}
 	return a
 }
@@ -73,11 +73,11 @@ func (a fileAttr) encode(old backend.Attrs) backend.Attrs {
 		meta = make(map[string]string)
 	}
 	writeMode(meta, a.Mode)
-	writeID(meta, uidNames[:], a.UID)
-	writeID(meta, gidNames[:], a.GID)
-	writeTime(meta, mtimeFields[:], a.Mtime)
-	writeTime(meta, ctimeFields[:], a.Ctime)
-	writeTime(meta, atimeFields[:], a.Atime)
+	writeID(meta, uidNames, a.UID)
+	writeID(meta, gidNames, a.GID)
+	writeTime(meta, mtimeFields, a.Mtime)
+	writeTime(meta, ctimeFields, a.Ctime)
+	writeTime(meta, atimeFields, a.Atime)
 	writeRdev(meta, a.Mode, a.Rdev)
 	writeXattrs(meta, a.Xattrs)
 	dropOtherTypes(meta, a.Mode&syscall.S_IFMT, a.Target != "")
@@ -228,7 +228,7 @@ func writeRdev(meta map[string]string, mode, rdev uint32) {
 		}
 		return
 	}
-	writeID(meta, rdevNames[:], rdev)
+	writeID(meta, rdevNames, rdev)
 }
 
 // writeMode stores mode as s3fs does and corrects other dialects.

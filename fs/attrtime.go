@@ -18,7 +18,7 @@ const maxSeconds = 1 << 55
 //	2023-11-14T22:13:20.5Z   RFC 3339 (gcsfuse, rclone's atime)
 //
 // Numbers may be negative: -1.5 is one and a half seconds before 1970. Digits past the
-// nanosecond are cut.
+// nanosecond are cut. Go's zero time, which some tools write for an unknown one, is none.
 func parseTime(s string) (t time.Time, ok bool) {
 	s = strings.TrimSpace(s)
 	if digits, isNano := strings.CutSuffix(s, "ns"); isNano {
@@ -28,7 +28,7 @@ func parseTime(s string) (t time.Time, ok bool) {
 		return t, true
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	return t, err == nil
+	return t, err == nil && !t.IsZero()
 }
 
 func parseNano(s string) (t time.Time, ok bool) {
@@ -65,7 +65,8 @@ func parseParts(whole, fraction string, negative bool) (t time.Time, ok bool) {
 	if negative {
 		sec, nsec = -sec, -nsec // time.Unix carries
 	}
-	return time.Unix(sec, nsec), true
+	t = time.Unix(sec, nsec)
+	return t, !t.IsZero()
 }
 
 func isDigits(s string) bool {

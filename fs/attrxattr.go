@@ -130,10 +130,10 @@ func foreignXattrs(meta map[string]string) map[string][]byte {
 func isAttrName(name string) bool {
 	named := func(f timeField) bool { return f.name == name }
 	return name == metaMode || name == metaXattr || name == metaFolderAzure ||
-		slices.Contains(uidNames[:], name) || slices.Contains(gidNames[:], name) ||
-		slices.Contains(rdevNames[:], name) || slices.Contains(targetNames[:], name) ||
-		slices.Contains(linkNames[:], name) ||
-		slices.ContainsFunc(mtimeFields[:], named) || slices.ContainsFunc(ctimeFields[:], named) ||
-		slices.ContainsFunc(atimeFields[:], named) ||
-		slices.ContainsFunc(modeFields[:], func(f modeField) bool { return f.name == name })
+		slices.Contains(uidNames, name) || slices.Contains(gidNames, name) ||
+		slices.Contains(rdevNames, name) || slices.Contains(targetNames, name) ||
+		slices.Contains(linkNames, name) ||
+		slices.ContainsFunc(mtimeFields, named) || slices.ContainsFunc(ctimeFields, named) ||
+		slices.ContainsFunc(atimeFields, named) ||
+		slices.ContainsFunc(modeFields, func(f modeField) bool { return f.name == name })
 }

@@ -41,25 +41,25 @@ const (
 	typeLink    = "application/link"
 )
 
-// Fixed arrays: constants in all but the language.
+// Tables, never changed.
 var (
-	uidNames    = [...]string{"uid", "owner", "file-owner", "goog-reserved-posix-uid"}
-	gidNames    = [...]string{"gid", "group", "file-group", "goog-reserved-posix-gid"}
-	rdevNames   = [...]string{metaRdev, "rdev"}
-	targetNames = [...]string{metaTargetGeesefs, metaTargetGcsfuse, metaTargetSwift}
-	linkNames   = [...]string{metaLinkGoogle, metaLinkAzure}
+	uidNames    = []string{"uid", "owner", "file-owner", "goog-reserved-posix-uid"}
+	gidNames    = []string{"gid", "group", "file-group", "goog-reserved-posix-gid"}
+	rdevNames   = []string{metaRdev, "rdev"}
+	targetNames = []string{metaTargetGeesefs, metaTargetGcsfuse, metaTargetSwift}
+	linkNames   = []string{metaLinkGoogle, metaLinkAzure}
 
-	mtimeFields = [...]timeField{
+	mtimeFields = []timeField{
 		{"mtime", formatTime}, {"file-mtime", formatNano}, {"gcsfuse_mtime", formatRFC3339},
 		{"goog-reserved-file-mtime", formatSeconds}, {"hubiclocallastmodified", formatRFC3339},
 	}
-	ctimeFields = [...]timeField{{"ctime", formatTime}, {"file-ctime", formatNano}}
-	atimeFields = [...]timeField{
+	ctimeFields = []timeField{{"ctime", formatTime}, {"file-ctime", formatNano}}
+	atimeFields = []timeField{
 		{"atime", formatTime}, {"file-atime", formatNano}, {"goog-reserved-file-atime", formatSeconds},
 	}
 
 	// modeFields are the names of a mode besides metaMode, each of one base.
-	modeFields = [...]modeField{
+	modeFields = []modeField{
 		{"permissions", 10, formatS3sync},
 		{"file-permissions", 8, formatAmazon},
 		{"goog-reserved-posix-mode", 8, formatGoogle},
