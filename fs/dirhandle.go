@@ -1,0 +1,295 @@
+package fs
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// A dirHandle is an open directory. It reads the store's listing in batches as the kernel
+// asks for names, so the first names of a million-key directory come at once.
+//
+// The kernel wants attributes with the names (READDIRPLUS). Listings do not carry the
+// metadata that hold them: what is not remembered is asked for a batch at a time, in
+// parallel.
+type dirHandle struct {
+	d    *dirNode
+	at   backend.Ref
+	next func() (backend.Entry, error, bool)
+	stop func()
+
+	pending []dirEntry       // produced, not yet read
+	heads   []found          // objects that the newest name begins with, shortest first
+	batch   map[string]found // by element: what Lookup answers from
+	bare    bool             // batch still lacks metadata
+	pos     uint64           // entries read; the offset of the last one
+	end     bool
+}
+
+// dirEntry is one name and what it stands for.
+type dirEntry struct {
+	name string
+	fd   found
+}
+
+const (
+	dirBatch    = 256 // entries
+	dirRequests = 64  // HEADs at once
+)
+
+var (
+	_ fusefs.FileReaddirenter   = (*dirHandle)(nil)
+	_ fusefs.FileLookuper       = (*dirHandle)(nil)
+	_ fusefs.FileSeekdirer      = (*dirHandle)(nil)
+	_ fusefs.FileReleasedirer   = (*dirHandle)(nil)
+	_ fusefs.FileFsyncdirer     = (*dirHandle)(nil)
+	_ fusefs.NodeOpendirHandler = (*dirNode)(nil)
+)
+
+func (d *dirNode) OpendirHandle(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	at, ok := d.ref()
+	if !ok {
+		return nil, 0, syscall.ENOENT
+	}
+	return &dirHandle{d: d, at: at}, 0, 0
+}
+
+// rewind begins the listing anew. The request's context ends with the request, a listing
+// lives longer: it is ended by Releasedir.
+func (h *dirHandle) rewind() {
+	h.Releasedir(context.Background(), 0)
+	h.next, h.stop = iter.Pull2(newLister(h.d.fs, h.at).all(context.Background()))
+	dots := found{dir: true}
+	h.pending = []dirEntry{{".", dots}, {"..", dots}}
+	h.heads, h.pos, h.end = nil, 0, false
+}
+
+// Readdirent returns the next name, or nil at the end.
+func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	if h.next == nil {
+		h.rewind()
+	}
+	if len(h.pending) == 0 {
+		if err := h.fill(); err != nil {
+			return nil, h.d.fs.errno("readdir", h.at, err)
+		}
+	}
+	if len(h.pending) == 0 {
+		return nil, 0
+	}
+	e := h.pending[0]
+	h.pending = h.pending[1:]
+	h.pos++
+	return &fuse.DirEntry{Name: e.name, Mode: h.typeOf(e), Ino: h.inoOf(e), Off: h.pos}, 0
+}
+
+// fill reads the next batch of entries from the listing.
+func (h *dirHandle) fill() error {
+	h.batch, h.bare = map[string]found{}, true
+	for !h.end && len(h.pending) < dirBatch {
+		e, err, ok := h.next()
+		if !ok {
+			h.end = true
+			break
+		}
+		if err != nil {
+			h.end = true
+			return err
+		}
+		de := h.entry(e)
+		if obj, ok := h.hides(de.fd); ok {
+			de = h.unhide(de, obj)
+		}
+		h.pending = append(h.pending, de)
+		h.batch[de.name] = de.fd
+	}
+	return nil
+}
+
+func (h *dirHandle) entry(e backend.Entry) dirEntry {
+	comp := strings.TrimPrefix(e.Key, h.at.Key)
+	if e.Prefix {
+		comp = strings.TrimSuffix(comp, "/")
+		return dirEntry{elemName(comp, plainElem), found{comp: comp, dir: true, obj: backend.Object{Key: e.Key}}}
+	}
+	kind := plainElem
+	if comp == "" {
+		kind = objectElem
+	}
+	return dirEntry{elemName(comp, kind), found{comp: comp, obj: e.Object}}
+}
+
+// hides returns the object that the directory fd has the name of. In byte order "comp"
+// stands before "comp/" with only names that begin with "comp" between them, so it is
+// enough to remember the objects that the newest name begins with.
+func (h *dirHandle) hides(fd found) (found, bool) {
+	n := len(h.heads)
+	for n > 0 && !strings.HasPrefix(fd.comp, h.heads[n-1].comp) {
+		n--
+	}
+	h.heads = h.heads[:n]
+	if !fd.dir {
+		h.heads = append(h.heads, fd)
+		return found{}, false
+	}
+	if n > 0 && h.heads[n-1].comp == fd.comp {
+		return h.heads[n-1], true
+	}
+	return found{}, false
+}
+
+// unhide gives the object that de hides its own name, or, if the object's entry has been
+// read already, lets that stand for the directory and returns one for the object.
+func (h *dirHandle) unhide(de dirEntry, obj found) dirEntry {
+	hidden := dirEntry{elemName(obj.comp, objectElem), obj}
+	for i := range h.pending {
+		if h.pending[i].name == de.name {
+			h.pending[i] = hidden
+			h.batch[hidden.name] = obj
+			return de
+		}
+	}
+	return hidden
+}
+
+// maxSpecial is the largest object, in bytes, that can be a symbolic link or a special
+// file, whose bodies are a path or nothing. Larger ones are regular files for certain.
+const maxSpecial = 4096
+
+// typeOf is the d_type of an entry: unknown where only the metadata could tell.
+func (h *dirHandle) typeOf(e dirEntry) uint32 {
+	switch {
+	case e.fd.dir:
+		return syscall.S_IFDIR
+	case e.fd.obj.Size > maxSpecial:
+		return syscall.S_IFREG
+	}
+	if obj, ok := h.known(e.fd); ok {
+		return h.d.fs.decode(obj).Mode & syscall.S_IFMT
+	}
+	return 0
+}
+
+func (h *dirHandle) inoOf(e dirEntry) uint64 {
+	if e.name == "." || e.name == ".." {
+		return 0
+	}
+	if c := h.d.GetChild(e.name); c != nil {
+		return c.StableAttr().Ino
+	}
+	return hashIno(h.refOf(e.fd))
+}
+
+func (h *dirHandle) refOf(fd found) backend.Ref {
+	key := h.at.Key + fd.comp
+	if fd.dir {
+		key += "/"
+	}
+	return backend.Ref{Bucket: h.at.Bucket, Key: key}
+}
+
+// known completes a listed entry from what waits or is remembered.
+func (h *dirHandle) known(fd found) (backend.Object, bool) {
+	ref := h.refOf(fd)
+	if p, ok := h.d.fs.queue.Find(ref); ok && !p.Gone {
+		return p.Object, true
+	}
+	if fd.dir {
+		obj, exists, known := h.d.fs.entries.Get(ref)
+		return obj, known && exists
+	}
+	if fd.obj.Meta != nil {
+		return fd.obj, true
+	}
+	return h.d.fs.entries.Complete(ref, fd.obj)
+}
+
+// Lookup answers READDIRPLUS for a name that Readdirent just returned.
+func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	fd, ok := h.batch[name]
+	if !ok {
+		return h.d.Lookup(ctx, name, out)
+	}
+	if h.bare {
+		h.bare = false
+		if err := h.complete(ctx); err != nil {
+			h.bare = true
+			return nil, h.d.fs.errno("readdir", h.at, err)
+		}
+		fd = h.batch[name]
+	}
+	if !fd.dir && fd.obj.Key == "" { // gone since it was listed
+		return nil, syscall.ENOENT
+	}
+	return h.d.child(ctx, name, fd, out), 0
+}
+
+// complete asks for the metadata that the entries of this batch lack.
+func (h *dirHandle) complete(ctx context.Context) error {
+	store, err := h.d.fs.stores.open(ctx, h.at.Bucket)
+	if err != nil {
+		return err
+	}
+	type answer struct {
+		name string
+		fd   found
+	}
+	answers := make(chan answer, len(h.batch))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(dirRequests)
+	for name, fd := range h.batch {
+		if obj, ok := h.known(fd); ok {
+			fd.obj = obj
+			answers <- answer{name, fd}
+			continue
+		}
+		g.Go(func() error {
+			var err error
+			ref := h.refOf(fd)
+			if fd.dir {
+				fd.obj, err = h.d.fs.marker(ctx, store, ref)
+			} else if fd.obj, err = h.d.fs.object(ctx, store, ref); isNotExist(err) {
+				fd.obj, err = backend.Object{}, nil
+			}
+			answers <- answer{name, fd}
+			return err
+		})
+	}
+	err = g.Wait()
+	close(answers)
+	for a := range answers {
+		h.batch[a.name] = a.fd
+	}
+	return err
+}
+
+// Seekdir goes back to an offset that Readdirent gave: the listing begins anew and is read
+// up to there, since a store can be asked for what follows a key but not for a position.
+func (h *dirHandle) Seekdir(ctx context.Context, off uint64) syscall.Errno {
+	h.rewind()
+	for h.pos < off {
+		e, errno := h.Readdirent(ctx)
+		if errno != 0 || e == nil {
+			return errno
+		}
+	}
+	return 0
+}
+
+func (h *dirHandle) Releasedir(ctx context.Context, releaseFlags uint32) {
+	if h.stop != nil {
+		h.stop()
+	}
+	h.next, h.stop, h.pending = nil, nil, nil
+}
+
+func (h *dirHandle) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
+	return h.d.Fsync(ctx, nil, flags)
+}

@@ -1,0 +1,250 @@
+// Package fs gives an object store the meaning of a file system: buckets are directories
+// of the root, objects are files, what stands before a "/" in a key is a directory.
+//
+// FS ties the rooms below together: cache/entries remembers what the store said of names,
+// cache/blocks holds bytes of objects, cache/writeback holds every change until the store
+// has confirmed it. The node tree over them is go-fuse's: root.go (buckets), dir.go and
+// dirhandle.go (directories), file.go (files), handle.go (open files), rename.go,
+// symlink.go and xattr.go. name.go and attr.go are the pure translations between keys and
+// names, metadata and attributes; errno.go is the one between errors and errnos.
+//
+// Where the truth about a name is: a change that waits in the queue wins over what is
+// cached, and what is cached wins over the store until it is too old (resolve.go).
+//
+// SEMANTICS.md says what programs may rely on.
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/blocks"
+	"github.com/thawfs/thawfs/cache/entries"
+	"github.com/thawfs/thawfs/cache/writeback"
+)
+
+// Options of a file system. Service and CacheDir are required.
+type Options struct {
+	Service backend.Service
+	Bucket  string // show one bucket instead of all
+	Prefix  string // show what is below this key prefix of Bucket
+	Source  string // as the user named it, without secrets; shown in the mount table
+
+	CacheDir  string // for this mount alone; created 0700
+	CacheSize int64  // bytes of object data kept on disk; 0 is 10 GiB
+	SpoolSize int64  // bytes written and not yet uploaded; 0 is half of the free disk space
+	Memory    int64  // bytes of read buffers of all files together; 0 is 256 MiB
+
+	TTL         time.Duration // how long the store's answers are believed; 0 is 30 s
+	NegativeTTL time.Duration // how long absences are believed; 0 is 3 s
+	Delay       time.Duration // how long a closed file settles before its upload; 0 is 500 ms, negative none
+
+	ReadOnly   bool
+	AllowOther bool
+	SyncClose  bool   // close waits for the store, as fsync does
+	UID, GID   uint32 // owner of objects that name none
+	FileMode   uint32 // permission bits of files that carry none; 0 is 0644
+	DirMode    uint32 // of directories; 0 is 0755
+
+	Log   *slog.Logger
+	Debug bool // log every FUSE request
+}
+
+func (o *Options) defaults() error {
+	if o.Service == nil || o.CacheDir == "" {
+		return errors.New("fs: Service and CacheDir are required")
+	}
+	if o.Prefix != "" && o.Prefix[len(o.Prefix)-1] != '/' {
+		o.Prefix += "/"
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = 10 << 30
+	}
+	if o.SpoolSize == 0 {
+		o.SpoolSize = spoolDefault(o.CacheDir)
+	}
+	if o.Memory == 0 {
+		o.Memory = 256 << 20
+	}
+	if o.TTL == 0 {
+		o.TTL = 30 * time.Second
+	}
+	if o.NegativeTTL == 0 {
+		o.NegativeTTL = 3 * time.Second
+	}
+	if o.FileMode == 0 {
+		o.FileMode = 0o644
+	}
+	if o.DirMode == 0 {
+		o.DirMode = 0o755
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// FS is one file system over one Service. Its node tree is served by Mount, or by
+// go-fuse's NewNodeFS in tests that need no kernel.
+type FS struct {
+	o       Options
+	log     *slog.Logger
+	blocks  *blocks.Cache
+	entries *entries.Cache
+	queue   *writeback.Queue
+	inos    inoTable
+	born    time.Time // times of directories that have none
+
+	stores storeTable
+	temps  tempSeq
+	// passthrough is set when the kernel can read and write local files by itself.
+	passthrough atomic.Bool
+
+	// tree guards parent and comp of every node and live. It is taken before a node's
+	// own lock and never held across I/O.
+	tree sync.RWMutex
+	// live finds the file node of a key while it is open, for what the queue has to tell.
+	live map[backend.Ref]*fileNode
+}
+
+// New opens the caches and replays the journal below o.CacheDir. Uploads left there go on
+// from now. The caller ends it with Close.
+func New(o Options) (*FS, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {
+		return nil, fmt.Errorf("cache directory: %w", err)
+	}
+	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}}
+	f.stores.service = o.Service
+	if err := f.openCaches(); err != nil {
+		return nil, errors.Join(err, f.closeCaches(context.Background()))
+	}
+	f.queue.Start()
+	return f, nil
+}
+
+func (f *FS) openCaches() (err error) {
+	dir := func(name string) string { return filepath.Join(f.o.CacheDir, name) }
+	if f.queue, err = writeback.New(writeback.Options{
+		Dir: dir("writeback"), Capacity: f.o.SpoolSize, Delay: f.o.Delay, Log: f.log,
+		Open: f.stores.open, Stored: f.stored, Removed: f.removed, Unused: f.adopt,
+	}); err != nil {
+		return err
+	}
+	// From here on the cache directory is ours: the queue has locked it.
+	if err = errors.Join(os.RemoveAll(dir("tmp")), os.Mkdir(dir("tmp"), 0o700)); err != nil {
+		return err
+	}
+	if f.blocks, err = blocks.New(blocks.Options{
+		Dir: dir("blocks"), Capacity: f.o.CacheSize, Memory: f.o.Memory, Log: f.log,
+	}); err != nil {
+		return err
+	}
+	f.entries, err = entries.New(entries.Options{
+		TTL: f.o.TTL, NegativeTTL: f.o.NegativeTTL, Capacity: 1 << 20, Path: dir("attrs.db"), Log: f.log,
+	})
+	return err
+}
+
+// Drain sends everything that is pending; see writeback.Queue.Drain.
+func (f *FS) Drain(ctx context.Context) error { return f.queue.Drain(ctx) }
+
+// Queue shows what is pending.
+func (f *FS) Queue() *writeback.Queue { return f.queue }
+
+// Close ends the caches. What the queue has not sent stays in its journal. No file is
+// open any more.
+func (f *FS) Close(ctx context.Context) error { return f.closeCaches(ctx) }
+
+func (f *FS) closeCaches(ctx context.Context) error {
+	var errs []error
+	if f.queue != nil {
+		errs = append(errs, f.queue.Close(ctx))
+	}
+	if f.blocks != nil {
+		errs = append(errs, f.blocks.Close())
+	}
+	if f.entries != nil {
+		errs = append(errs, f.entries.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stored is told by the queue that the store holds obj as ref. The staged file at path
+// becomes the cached one.
+func (f *FS) stored(ref backend.Ref, obj backend.Object, path string) {
+	f.entries.Set(ref, obj)
+	f.adopt(ref, obj, path)
+	f.tree.RLock()
+	n := f.live[ref]
+	f.tree.RUnlock()
+	if n != nil {
+		n.stored(obj)
+	}
+}
+
+// adopt makes a local file that holds exactly obj a cached one.
+func (f *FS) adopt(ref backend.Ref, obj backend.Object, path string) {
+	if path == "" || obj.Size == 0 {
+		return
+	}
+	if err := f.blocks.Adopt(path, ref, obj); err != nil {
+		f.log.Debug("not cached", slog.String("key", ref.String()), slog.Any("err", err))
+	}
+}
+
+// removed is told by the queue that ref is gone from the store.
+func (f *FS) removed(ref backend.Ref) {
+	f.entries.Remove(ref)
+	f.blocks.Forget(ref)
+}
+
+// storeTable opens each bucket's Store once.
+type storeTable struct {
+	service backend.Service
+	mu      sync.Mutex
+	stores  map[string]backend.Store // guarded by mu
+}
+
+func (t *storeTable) open(ctx context.Context, bucket string) (backend.Store, error) {
+	t.mu.Lock()
+	s := t.stores[bucket]
+	t.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := t.service.Open(ctx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stores == nil {
+		t.stores = map[string]backend.Store{}
+	}
+	t.stores[bucket] = s
+	return s, nil
+}
+
+func (t *storeTable) forget(bucket string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.stores, bucket)
+}
+
+// Pending counts the changes that the store has not confirmed: names, bytes of content
+// among them, and those whose last attempt failed.
+func (f *FS) Pending() (files int, bytes int64, failed int) {
+	s := f.queue.Stats()
+	return s.Pending + s.Renames, s.Bytes, s.Failed
+}

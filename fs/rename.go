@@ -1,0 +1,203 @@
+package fs
+
+import (
+	"context"
+	"strings"
+	"syscall"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+const renameNoReplace = 1 // RENAME_NOREPLACE of renameat2(2); the only flag that is understood
+
+// Rename moves a file or a directory with all below it within a bucket. Between buckets
+// it answers EXDEV, on which mv copies.
+func (d *dirNode) Rename(ctx context.Context, name string, newParent fusefs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	to, ok := newParent.(*dirNode)
+	if !ok {
+		return syscall.EPERM // the root of all buckets
+	}
+	if flags&^uint32(renameNoReplace) != 0 {
+		return syscall.EINVAL
+	}
+	r, err := d.plan(ctx, name, to, newName)
+	if err != nil {
+		return d.fs.errno("rename", r.from, err)
+	}
+	if errno := r.check(ctx, flags); errno != 0 {
+		return errno
+	}
+	if r.from == r.to {
+		return 0
+	}
+	if r.src.dir {
+		err = r.dir(ctx)
+	} else {
+		err = r.file(ctx)
+	}
+	if err != nil {
+		errno := d.fs.errno("rename", r.from, err)
+		if errno == syscall.ENOTSUP {
+			return syscall.EXDEV
+		}
+		return errno
+	}
+	d.touch()
+	to.touch()
+	return 0
+}
+
+// A renaming is one rename in progress.
+type renaming struct {
+	fs             *FS
+	oldDir, newDir *dirNode
+	oldName        string
+	newName        string
+	newComp        string
+	src, dst       found
+	replaces       bool        // dst exists
+	from, to       backend.Ref // of directories with a "/" at the end
+}
+
+func (d *dirNode) plan(ctx context.Context, name string, to *dirNode, newName string) (*renaming, error) {
+	r := &renaming{fs: d.fs, oldDir: d, newDir: to, oldName: name, newName: newName}
+	var err error
+	if r.src, err = d.resolve(ctx, name); err != nil {
+		return r, err
+	}
+	at, ok := d.ref()
+	if !ok {
+		return r, backend.ErrNotExist
+	}
+	r.from = backend.Ref{Bucket: at.Bucket, Key: at.Key + r.src.comp}
+	if r.to, r.newComp, err = to.newKey(newName); err != nil {
+		return r, err
+	}
+	if r.src.dir {
+		r.from.Key += "/"
+		r.to.Key += "/"
+	}
+	if r.from.Bucket != r.to.Bucket {
+		return r, syscall.EXDEV
+	}
+	r.dst, err = to.resolve(ctx, newName)
+	r.replaces = err == nil
+	if isNotExist(err) {
+		err = nil
+	}
+	return r, err
+}
+
+// check refuses what rename(2) refuses.
+func (r *renaming) check(ctx context.Context, flags uint32) syscall.Errno {
+	switch {
+	case !r.replaces:
+	case flags&renameNoReplace != 0:
+		return syscall.EEXIST
+	case r.src.dir && !r.dst.dir:
+		return syscall.ENOTDIR
+	case !r.src.dir && r.dst.dir:
+		return syscall.EISDIR
+	}
+	if r.src.dir && r.from != r.to && strings.HasPrefix(r.to.Key, r.from.Key) {
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+// file renames one object. What it replaces stays readable for those who have it open.
+func (r *renaming) file(ctx context.Context) error {
+	if n := r.newDir.openChild(r.newName); n != nil && r.replaces {
+		if err := n.detach(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.oldDir.keep(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := change(ctx)
+	defer cancel()
+	if err := r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj); err != nil {
+		return err
+	}
+	for _, n := range r.move() {
+		n.moved(ctx)
+	}
+	return nil
+}
+
+// dir renames everything below a directory; the new place must be empty.
+func (r *renaming) dir(ctx context.Context) error {
+	if r.replaces {
+		if err := r.clearTarget(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.oldDir.keep(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // the queue bounds each request; a large tree takes its time
+	if err := r.fs.queue.RenameTree(ctx, r.from.Bucket, r.from.Key, r.to.Key); err != nil {
+		return err
+	}
+	r.fs.entries.DropDir(r.from)
+	r.fs.entries.DropDir(r.to)
+	for _, n := range r.move() {
+		n.moved(ctx)
+	}
+	return nil
+}
+
+// clearTarget removes the empty directory that is renamed over.
+func (r *renaming) clearTarget(ctx context.Context) error {
+	store, err := r.fs.stores.open(ctx, r.to.Bucket)
+	if err != nil {
+		return err
+	}
+	empty, err := r.fs.empty(ctx, store, r.to)
+	switch {
+	case err != nil:
+		return err
+	case !empty:
+		return backend.ErrNotEmpty
+	case r.dst.obj.ETag == "" && !r.fs.queued(r.to):
+		return nil
+	}
+	if err := r.fs.queue.Delete(r.to, r.dst.obj); err != nil {
+		return err
+	}
+	return r.fs.queue.Wait(ctx, r.to)
+}
+
+// move gives the nodes their new place and returns the open files whose content has
+// another name now. go-fuse moves its own inodes when Rename returns.
+func (r *renaming) move() []*fileNode {
+	r.newDir.dropChild(r.newName)
+	c := r.oldDir.GetChild(r.oldName)
+	f := r.fs
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	var open []*fileNode
+	for ref, n := range f.live {
+		if ref == r.from || r.src.dir && strings.HasPrefix(ref.Key, r.from.Key) && ref.Bucket == r.from.Bucket {
+			delete(f.live, ref)
+			open = append(open, n)
+		}
+	}
+	if c != nil {
+		switch n := c.Operations().(type) {
+		case *fileNode:
+			n.parent, n.comp = r.newDir, r.newComp
+		case *dirNode:
+			n.parent, n.comp = r.newDir, r.newComp
+		}
+	}
+	for _, n := range open {
+		if ref, ok := n.refLocked(); ok {
+			f.live[ref] = n
+		}
+	}
+	return open
+}

@@ -1,0 +1,282 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// found is what a name stands for.
+type found struct {
+	comp string
+	dir  bool
+	obj  backend.Object // of a directory: its marker, or only a Key if there is none
+}
+
+// resolve finds what name in d stands for: ErrNotExist if nothing. Changes that wait in
+// the queue win over what is remembered, and that over the store.
+func (d *dirNode) resolve(ctx context.Context, name string) (found, error) {
+	comp, kind, err := elemComponent(name)
+	if errors.Is(err, errNameShort) {
+		comp, kind, err = d.unshorten(ctx, name)
+	}
+	if err != nil {
+		return found{}, nameError(err, backend.ErrNotExist)
+	}
+	at, ok := d.ref()
+	if !ok {
+		return found{}, backend.ErrNotExist
+	}
+	store, err := d.fs.stores.open(ctx, at.Bucket)
+	if err != nil {
+		return found{}, err
+	}
+	file := backend.Ref{Bucket: at.Bucket, Key: at.Key + comp}
+	dir := backend.Ref{Bucket: at.Bucket, Key: file.Key + "/"}
+	if kind == objectElem {
+		return d.fs.resolveHidden(ctx, store, comp, file, dir)
+	}
+	if len(dir.Key) > maxKey+1 {
+		return found{}, backend.ErrTooLong
+	}
+	return d.fs.resolvePlain(ctx, store, at, comp, file, dir)
+}
+
+// resolvePlain looks for the directory and the object of one component. Both questions go
+// out at once; the directory hides the object.
+func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.Ref, comp string, file, dir backend.Ref) (found, error) {
+	var fileObj, dirObj backend.Object
+	var fileErr, dirErr error
+	var g errgroup.Group
+	ask := func(fn func()) { g.Go(func() error { fn(); return nil }) }
+	listed, whole := f.entries.Dir(at)
+	if comp == "" {
+		fileErr = backend.ErrNotExist // the key would be the directory's own marker
+	} else if whole && !inListing(listed, file.Key) && !f.queued(file) {
+		fileErr = backend.ErrNotExist
+	} else {
+		ask(func() { fileObj, fileErr = f.object(ctx, store, file) })
+	}
+	if whole && !inListing(listed, dir.Key) && !f.queuedBelow(dir) {
+		dirErr = backend.ErrNotExist
+	} else {
+		ask(func() {
+			if whole {
+				dirObj, dirErr = f.marker(ctx, store, dir)
+			} else {
+				dirObj, dirErr = f.directory(ctx, store, dir)
+			}
+		})
+	}
+	_ = g.Wait()
+	switch {
+	case dirErr == nil:
+		return found{comp: comp, dir: true, obj: dirObj}, nil
+	case !errors.Is(dirErr, backend.ErrNotExist):
+		return found{}, dirErr
+	case fileErr != nil:
+		return found{}, fileErr
+	}
+	return found{comp: comp, obj: fileObj}, nil
+}
+
+// resolveHidden finds an object that is hidden by a directory: X beside X/, or the data of
+// a directory's own marker (comp is empty, file the marker).
+func (f *FS) resolveHidden(ctx context.Context, store backend.Store, comp string, file, dir backend.Ref) (found, error) {
+	obj, err := f.object(ctx, store, file)
+	if err != nil {
+		return found{}, err
+	}
+	if comp == "" {
+		if obj.Size == 0 {
+			return found{}, backend.ErrNotExist
+		}
+		return found{comp: comp, obj: obj}, nil
+	}
+	if _, err := f.directory(ctx, store, dir); err != nil {
+		return found{}, err
+	}
+	return found{comp: comp, obj: obj}, nil
+}
+
+// object finds one key: pending, remembered, or asked for.
+func (f *FS) object(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
+	if p, ok := f.queue.Find(ref); ok {
+		if p.Gone {
+			return backend.Object{}, backend.ErrNotExist
+		}
+		return p.Object, nil
+	}
+	if obj, exists, known := f.entries.Get(ref); known {
+		if !exists {
+			return backend.Object{}, backend.ErrNotExist
+		}
+		return obj, nil
+	}
+	stamp := f.entries.Stamp()
+	obj, err := store.Head(ctx, ref.Key)
+	switch {
+	case err == nil:
+		f.entries.Learn(ref, obj, stamp)
+	case errors.Is(err, backend.ErrNotExist):
+		f.entries.LearnAbsent(ref, stamp)
+	}
+	return obj, err
+}
+
+// directory finds out whether anything lies at or below dir, whose Key ends in "/". A
+// directory without a marker is an Object with nothing but a Key.
+func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref) (backend.Object, error) {
+	bare := backend.Object{Key: dir.Key}
+	if f.queuedBelow(dir) {
+		return f.marker(ctx, store, dir)
+	}
+	if obj, exists, known := f.entries.Get(dir); known {
+		if !exists {
+			return bare, backend.ErrNotExist
+		}
+		return f.unlessGone(obj, dir), nil
+	}
+	stamp := f.entries.Stamp()
+	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{PageSize: 8}) {
+		if err != nil {
+			return bare, err
+		}
+		if f.gone(backend.Ref{Bucket: dir.Bucket, Key: e.Key}) {
+			continue
+		}
+		if e.Key != dir.Key {
+			f.entries.Learn(dir, bare, stamp)
+			return bare, nil
+		}
+		if obj, ok := f.entries.Complete(dir, e.Object); ok {
+			f.entries.Learn(dir, obj, stamp)
+			return obj, nil
+		}
+		obj, err := store.Head(ctx, dir.Key)
+		if err == nil {
+			f.entries.Learn(dir, obj, stamp)
+		}
+		return obj, err
+	}
+	f.entries.LearnAbsent(dir, stamp)
+	return bare, backend.ErrNotExist
+}
+
+// marker finds the marker of a directory that is known to exist.
+func (f *FS) marker(ctx context.Context, store backend.Store, dir backend.Ref) (backend.Object, error) {
+	obj, err := f.object(ctx, store, dir)
+	if errors.Is(err, backend.ErrNotExist) {
+		bare := backend.Object{Key: dir.Key}
+		if !f.gone(dir) {
+			f.entries.Learn(dir, bare, f.entries.Stamp())
+		}
+		return bare, nil
+	}
+	return obj, err
+}
+
+// unlessGone is the remembered marker, or a bare directory if the marker waits for deletion.
+func (f *FS) unlessGone(obj backend.Object, dir backend.Ref) backend.Object {
+	if f.gone(dir) {
+		return backend.Object{Key: dir.Key}
+	}
+	return obj
+}
+
+func (f *FS) gone(ref backend.Ref) bool {
+	p, ok := f.queue.Find(ref)
+	return ok && p.Gone
+}
+
+// queued reports whether a change that makes ref exist waits.
+func (f *FS) queued(ref backend.Ref) bool {
+	p, ok := f.queue.Find(ref)
+	return ok && !p.Gone
+}
+
+// queuedBelow reports whether a change that makes something exist at or below dir waits.
+func (f *FS) queuedBelow(dir backend.Ref) bool {
+	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
+		if !p.Gone {
+			return true
+		}
+	}
+	return false
+}
+
+// empty reports whether nothing but its marker lies below dir, asking the store anew.
+func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (bool, error) {
+	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
+		if !p.Gone && p.Ref != dir {
+			return false, nil
+		}
+	}
+	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{}) {
+		if err != nil {
+			return false, err
+		}
+		if e.Key != dir.Key && !f.gone(backend.Ref{Bucket: dir.Bucket, Key: e.Key}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// unshorten finds the component of a shortened name in the listing of d.
+func (d *dirNode) unshorten(ctx context.Context, name string) (comp string, kind elemKind, err error) {
+	kind, _ = isShortName(name)
+	at, ok := d.ref()
+	if !ok {
+		return "", kind, errNameReserved
+	}
+	lister := newLister(d.fs, at)
+	for e, err := range lister.all(ctx) {
+		if err != nil {
+			return "", kind, err
+		}
+		comp := strings.TrimSuffix(strings.TrimPrefix(e.Key, at.Key), "/")
+		if elemName(comp, kind) == name {
+			return comp, kind, nil
+		}
+	}
+	return "", kind, errNameReserved
+}
+
+// nameError turns an error of elemComponent into one that errno.go knows; reserved says
+// what a name that cannot exist means to the caller.
+func nameError(err, reserved error) error {
+	switch {
+	case errors.Is(err, errNameTooLong):
+		return backend.ErrTooLong
+	case errors.Is(err, errNameReserved):
+		return reserved
+	case errors.Is(err, errNameInvalid), errors.Is(err, errNameShort):
+		return backend.ErrInvalid
+	}
+	return err
+}
+
+// newKey is the key that something new called name in d gets, without a "/" at the end.
+func (d *dirNode) newKey(name string) (ref backend.Ref, comp string, err error) {
+	comp, kind, err := elemComponent(name)
+	if err != nil {
+		return ref, "", nameError(err, backend.ErrInvalid)
+	}
+	if kind == objectElem {
+		return ref, "", backend.ErrInvalid
+	}
+	at, ok := d.ref()
+	if !ok {
+		return ref, "", backend.ErrNotExist
+	}
+	ref = backend.Ref{Bucket: at.Bucket, Key: at.Key + comp}
+	if len(ref.Key) > maxKey {
+		return ref, "", backend.ErrTooLong
+	}
+	return ref, comp, nil
+}
