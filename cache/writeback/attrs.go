@@ -1,0 +1,91 @@
+package writeback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// sendAttrs gives the object in the store new attributes, by a copy onto itself.
+func (q *Queue) sendAttrs(j *job) outcome {
+	store, err := q.store(j.ctx, j.e.ref.Bucket)
+	if err != nil {
+		return outcome{err: err}
+	}
+	ctx, cancel := context.WithTimeout(j.ctx, requestTime(j.base.obj.Size))
+	defer cancel()
+	out := outcome{attrs: j.attrs}
+	out.obj, out.err = q.copySelf(ctx, j, store)
+	if errors.Is(out.err, backend.ErrChanged) || errors.Is(out.err, backend.ErrNotExist) {
+		q.judgeAttrs(ctx, j, store, &out)
+	}
+	return out
+}
+
+func (q *Queue) copySelf(ctx context.Context, j *job, store *bucketStore) (backend.Object, error) {
+	key := j.e.ref.Key
+	if c, ok := store.raw.(backend.Copier); ok {
+		return c.Copy(ctx, j.base.obj, key, backend.CopyOptions{Attrs: &j.attrs})
+	}
+	file, err := q.fetch(ctx, store.raw, j.base.obj)
+	if err != nil {
+		return backend.Object{}, err
+	}
+	defer file.Close() // read-only and nameless
+	s := sendable{plain: &store.plainPut, send: func(cond backend.Cond) (backend.Object, error) {
+		return store.raw.Put(ctx, key, section(file, j.base.obj.Size), backend.PutOptions{Attrs: j.attrs, Cond: cond})
+	}}
+	return sendCond(ctx, j, store, s)
+}
+
+// judgeAttrs finds out why the object is not the one that the attributes were for.
+func (q *Queue) judgeAttrs(ctx context.Context, j *job, store *bucketStore, out *outcome) {
+	head, err := store.raw.Head(ctx, j.e.ref.Key)
+	switch {
+	case errors.Is(err, backend.ErrNotExist):
+		out.theirs = &backend.Object{Key: j.e.ref.Key}
+	case err != nil:
+		out.err = err
+	case head.Size == j.base.obj.Size && maps.Equal(head.Meta, j.attrs.Meta):
+		out.obj, out.err = head, nil // ours: the answer was lost
+	case head.ETag == j.base.obj.ETag:
+		out.err = fmt.Errorf("%w: %w", backend.ErrUnavailable, out.err)
+	default:
+		out.theirs = &head
+	}
+}
+
+// sendMissing deals with content whose staged file is not there. When power is lost just
+// after an upload, the file can be gone while the journal does not say yet that the store
+// has it: so the store is asked.
+func (q *Queue) sendMissing(j *job, cause error) outcome {
+	lost := fmt.Errorf("staged content of %s is gone: %w", j.e.ref, cause)
+	store, err := q.store(j.ctx, j.e.ref.Bucket)
+	if err != nil {
+		return outcome{err: err}
+	}
+	head, err := store.raw.Head(j.ctx, j.e.ref.Key)
+	switch {
+	case errors.Is(err, backend.ErrNotExist):
+		return outcome{err: lost}
+	case err != nil:
+		return outcome{err: err}
+	}
+	q.mu.Lock()
+	t := try{Size: j.file.size}
+	if j.file.crc != nil {
+		t.CRC = *j.file.crc
+	}
+	q.mu.Unlock()
+	ours, err := q.judge(j.ctx, j, store.raw, head, t)
+	switch {
+	case err != nil:
+		return outcome{err: err}
+	case ours != sent:
+		return outcome{err: lost}
+	}
+	return outcome{obj: head, attrs: j.attrs, stamp: j.file.mark}
+}

@@ -1,0 +1,348 @@
+package writeback
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// OpenOptions of OpenFile. They describe what the store holds; where the queue knows better,
+// because something is pending for the key, it goes by what it knows.
+type OpenOptions struct {
+	Base     backend.Object                                              // version in the store this file begins from; ETag "": the key is absent there
+	Truncate bool                                                        // begin empty; Base is only the condition of the upload
+	Path     string                                                      // a local file with exactly Base's bytes, taken over by rename; else, unless Truncate:
+	ReadBase func(ctx context.Context, p []byte, off int64) (int, error) // bytes of Base on demand, like blocks.Reader.ReadAt
+	Attrs    backend.Attrs                                               // of a new file
+}
+
+// OpenFile opens ref for writing: the File that is pending or open, of which it only looks at
+// o.Truncate, or else a new one. A new one is seen by Find at once and sent when it has
+// been committed. Each call is paired with File.Close. It fails with ErrFull if uploads
+// make no room in time.
+func (q *Queue) OpenFile(ref backend.Ref, o OpenOptions) (*File, error) {
+	if !backend.ValidKey(ref.Key) {
+		return nil, fmt.Errorf("open %q: %w", ref.Key, backend.ErrInvalid)
+	}
+	if err := q.waitRoom(func() bool { return q.o.Capacity <= 0 || q.staged < q.o.Capacity }); err != nil {
+		return nil, err
+	}
+	for {
+		f, err := q.reopen(ref, o.Truncate)
+		if f != nil || err != nil {
+			return f, err
+		}
+		f, err = q.stage(ref, o)
+		if err != nil {
+			return nil, err
+		}
+		if q.attach(f, o) {
+			return f, nil
+		}
+		// Somebody else was faster: theirs is the one.
+	}
+}
+
+// reopen returns the File that ref has already, nil if there is none.
+func (q *Queue) reopen(ref backend.Ref, truncate bool) (*File, error) {
+	f, err := q.borrow(ref)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	if f.inline != nil {
+		defer f.Close()
+		return nil, q.unfold(f)
+	}
+	if truncate {
+		if err := f.Truncate(q.ctx, 0); err != nil {
+			_ = f.Close() // not handed out
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// borrow references the File of ref for a writer. One that is being handed over is
+// waited for: it is no longer ours to change.
+func (q *Queue) borrow(ref backend.Ref) (*File, error) {
+	for {
+		q.mu.Lock()
+		e := q.entries[ref]
+		switch {
+		case q.closed:
+			q.mu.Unlock()
+			return nil, errClosed
+		case e == nil || e.file == nil:
+			q.mu.Unlock()
+			return nil, nil
+		case e.leaving:
+			settled := q.settled
+			q.mu.Unlock()
+			<-settled
+			continue
+		}
+		f := e.file
+		_, err := f.openLocked()
+		if err == nil {
+			f.refs++
+			f.opened++
+			f.stored.open = true
+			if f.inline == nil {
+				q.writers[f] = struct{}{}
+			}
+		}
+		q.mu.Unlock()
+		if err != nil {
+			return nil, fmt.Errorf("open staged file: %w", err)
+		}
+		return f, nil
+	}
+}
+
+// unfold gives the entry of f, whose content is in the journal, a staged file with the same
+// content: writers need one.
+func (q *Queue) unfold(f *File) error {
+	n, err := q.newStaged(f.ref)
+	if err != nil {
+		return err
+	}
+	fd := n.fd.Load()
+	if _, err := fd.WriteAt(f.inline, 0); err != nil {
+		q.abandonStaged(n)
+		return err
+	}
+	s, err := n.stampNow()
+	if err != nil {
+		q.abandonStaged(n)
+		return err
+	}
+	q.mu.Lock()
+	e := f.entry
+	if e == nil || e.file != f || e.want != content {
+		q.mu.Unlock()
+		q.abandonStaged(n)
+		return nil // the caller looks again
+	}
+	recs := q.replaceFileLocked(e, n)
+	n.refs = 0
+	seq := q.contentLocked(e, s, f.crc, e.attrs, recs)
+	n.idleLocked()
+	q.mu.Unlock()
+	return q.commitLog(seq)
+}
+
+// newStaged makes an empty staged file with one reference.
+func (q *Queue) newStaged(ref backend.Ref) (*File, error) {
+	f := q.newFile(ref)
+	fd, err := os.OpenFile(q.stagedPath(f.id), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make staged file: %w", err)
+	}
+	f.fd.Store(fd)
+	return f, nil
+}
+
+func (q *Queue) newFile(ref backend.Ref) *File {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lastID++
+	return &File{q: q, id: q.lastID, ref: ref, refs: 1, opened: 1, committing: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// abandonStaged removes a staged file that was never attached.
+func (q *Queue) abandonStaged(f *File) {
+	_ = f.fd.Load().Close()           // of no importance
+	_ = os.Remove(q.stagedPath(f.id)) // at worst lost+found gets it
+}
+
+// stage makes the File that o asks for.
+func (q *Queue) stage(ref backend.Ref, o OpenOptions) (*File, error) {
+	if o.Path != "" && !o.Truncate {
+		return q.stagePath(ref, o)
+	}
+	f, err := q.newStaged(ref)
+	if err != nil {
+		return nil, err
+	}
+	if o.Truncate || o.Base.ETag == "" || o.Base.Size == 0 {
+		f.mark, err = f.stampNow()
+		f.begin = o.Truncate || o.Base.ETag == ""
+	} else {
+		err = f.beSparse(o)
+	}
+	if err != nil {
+		q.abandonStaged(f)
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *File) beSparse(o OpenOptions) error {
+	if o.ReadBase == nil {
+		return fmt.Errorf("open %s: %w: neither Path nor ReadBase", f.ref, backend.ErrInvalid)
+	}
+	f.sparse = &sparse{size: o.Base.Size, baseN: o.Base.Size, base: o.Base, read: o.ReadBase}
+	f.mark = stamp{size: o.Base.Size}
+	return f.fd.Load().Truncate(o.Base.Size)
+}
+
+func (q *Queue) stagePath(ref backend.Ref, o OpenOptions) (*File, error) {
+	f := q.newFile(ref)
+	path := q.stagedPath(f.id)
+	if err := os.Rename(o.Path, path); err != nil {
+		return nil, fmt.Errorf("take staged file: %w", err)
+	}
+	fd, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("take staged file: %w", err)
+	}
+	f.fd.Store(fd)
+	f.mark, err = f.stampNow()
+	if err == nil && f.mark.size != o.Base.Size {
+		err = fmt.Errorf("take staged file of %s: %d bytes, not %d: %w", ref, f.mark.size, o.Base.Size, backend.ErrCorrupt)
+	}
+	if err != nil {
+		q.abandonStaged(f)
+		return nil, err
+	}
+	return f, nil
+}
+
+// attach makes f the File of its ref, unless that has got another one meanwhile.
+func (q *Queue) attach(f *File, o OpenOptions) bool {
+	q.mu.Lock()
+	if e := q.entries[f.ref]; q.closed || (e != nil && e.file != nil) {
+		q.mu.Unlock()
+		q.abandonStaged(f)
+		return false
+	}
+	e := q.entryLocked(f.ref, knownBase(o.Base))
+	f.entry, f.linked, e.file = e, true, f
+	f.attrs = cloneAttrs(o.Attrs)
+	if o.Base.ETag != "" && e.want != gone {
+		if !f.begin {
+			f.stored = storedAs{ok: true, stamp: f.mark, obj: o.Base, attrs: o.Base.Attrs, open: true}
+		}
+		if len(o.Attrs.Meta) == 0 && len(o.Attrs.Header) == 0 {
+			f.attrs = cloneAttrs(o.Base.Attrs)
+		}
+	}
+	q.files[f.id] = f
+	q.writers[f] = struct{}{}
+	q.newNames = true
+	var seq uint64
+	if o.Path != "" && !f.begin { // as it is, it may be lost
+		f.journaled = true
+		seq = q.j.append(record{Free: &freeRec{ID: f.id, Size: f.mark.size, Mtime: f.mark.mtime}})
+	}
+	q.mu.Unlock()
+	if seq != 0 {
+		if err := q.j.flush(seq); err != nil {
+			q.o.Log.Warn("journal is not written", "err", err) // a copy in lost+found too many, at worst
+		}
+	}
+	return true
+}
+
+// replaceFileLocked makes f the content of e, in place of what there was. The records
+// belong into the transaction that says so.
+func (q *Queue) replaceFileLocked(e *entry, f *File) []record {
+	recs := q.unlinkLocked(e)
+	e.file = f
+	f.entry, f.ref, f.linked = e, e.ref, true
+	q.files[f.id] = f
+	q.newNames = q.newNames || f.inline == nil
+	return recs
+}
+
+// unlinkLocked takes the file of e away from it. The staged file goes when its last user
+// has closed it.
+func (q *Queue) unlinkLocked(e *entry) []record {
+	f := e.file
+	if f == nil {
+		return nil
+	}
+	recs := q.cancelUploadLocked(f)
+	if f.journaled && f.inline == nil {
+		recs = append(recs, record{Free: &freeRec{ID: f.id, Size: -1}})
+	}
+	e.file, f.entry, f.linked = nil, nil, false
+	f.notifyLocked()
+	f.idleLocked()
+	return recs
+}
+
+// discardLocked gives up the disk space of a file that nobody can reach any more.
+func (q *Queue) discardLocked(f *File) {
+	if q.files[f.id] != f {
+		return
+	}
+	delete(q.files, f.id)
+	delete(q.unsynced, f)
+	q.releaseLocked(f)
+	if f.inline != nil {
+		return
+	}
+	g := garbage{path: q.stagedPath(f.id)}
+	if f.journaled { // the line that lets it go may not be written yet: it is among the next
+		g.seq = q.j.last() + 1
+	}
+	q.garbage = append(q.garbage, g)
+	kick(q.dirty)
+}
+
+// Close drops a reference. The last one of a File with changes that were not committed commits
+// them; the last one of a File without a name frees its disk space.
+func (f *File) Close() error {
+	q := f.q
+	var err error
+	if f.lastChanged() {
+		err = f.Commit(f.Attrs())
+	}
+	q.mu.Lock()
+	f.refs--
+	if f.refs < 0 {
+		panic(fmt.Sprintf("writeback: File of %s closed more often than opened", f.ref))
+	}
+	var seq uint64
+	if e := f.entry; f.refs == 0 && e != nil && e.want == clean && e.job == nil {
+		seq = q.retireLocked(e)
+	}
+	f.idleLocked()
+	q.mu.Unlock()
+	if seq != 0 {
+		_ = q.j.flush(seq) // it only saves a look into lost+found
+	}
+	return err
+}
+
+// lastChanged reports whether this is the last reference of a named file with changes
+// that nobody has committed. An untouched new file is none: it was never more than open.
+func (f *File) lastChanged() bool {
+	s, err := f.stampNow()
+	f.q.mu.Lock()
+	defer f.q.mu.Unlock()
+	if err != nil || f.refs != 1 || f.entry == nil || f.q.closed {
+		return false
+	}
+	emptied := f.begin && f.entry.want == clean && f.entry.base.obj.ETag != ""
+	return s != f.mark || emptied
+}
+
+// retireLocked ends an entry that was only there for an open file.
+func (q *Queue) retireLocked(e *entry) uint64 {
+	f := e.file
+	if f.stored.ok && f.sparse == nil && f.inline == nil {
+		q.scheduleLocked(e, time.Now()) // a job hands the file over
+		return 0
+	}
+	recs := q.unlinkLocked(e)
+	q.forgetLocked(e)
+	if len(recs) == 0 {
+		return 0
+	}
+	return q.j.append(recs...)
+}
