@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/backend/local"
+	"github.com/thawfs/thawfs/backend/s3"
+	"github.com/thawfs/thawfs/fs"
+)
+
+// A job is one `thawfs mount`, understood.
+type job struct {
+	options
+	source     source
+	mountpoint string // as mountPath makes it
+	helper     bool   // mount(8) called
+	stderr     io.Writer
+}
+
+// open makes the driver for the source.
+func (j *job) open(ctx context.Context, log *slog.Logger) (backend.Service, error) {
+	if j.source.scheme == "local" {
+		return local.New(j.source.dir, local.Options{})
+	}
+	return s3.New(ctx, s3.Options{
+		Endpoint: j.endpoint, Region: j.region, Profile: j.profile, Anonymous: j.anonymous, Log: log,
+	})
+}
+
+// reachStore returns the store of j's source, which is there and can be read.
+func (j *job) reachStore(ctx context.Context, log *slog.Logger) (backend.Service, error) {
+	limited, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	if err := j.knock(limited); err != nil {
+		return nil, err
+	}
+	service, err := j.open(limited, log)
+	if err == nil {
+		err = j.connect(limited, service)
+	}
+	if err != nil {
+		return nil, j.explain(ctx, err)
+	}
+	return service, nil
+}
+
+// serve mounts and serves until the mount has ended; to is told when it serves (nil in the
+// foreground). What is left in the journal then is returned.
+func (j *job) serve(to *parent) (pending, error) {
+	signals := make(chan os.Signal, 4)
+	hangup := unix.SIGHUP
+	if to != nil {
+		signal.Ignore(hangup) // no terminal, nothing to hang up
+		hangup = unix.SIGTERM
+	}
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, hangup)
+	defer signal.Stop(signals)
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, hangup)
+	d, l, err := j.start(ctx, to)
+	cancel()
+	if err != nil {
+		return pending{}, err
+	}
+	left := d.run(l, signals)
+	return left, d.release()
+}
+
+// start does everything up to the moment when the mount serves, and undoes it if something
+// fails on the way.
+func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Listener, err error) {
+	var undo undoing
+	defer func() {
+		if err != nil {
+			undo.all()
+		}
+	}()
+	cache, err := j.claim()
+	if err != nil {
+		return nil, nil, err
+	}
+	undo.add(func() { _ = cache.Close() }) // a lock
+	log, file, err := j.openLogger(cache.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if file != nil {
+		undo.add(func() { _ = file.Close() }) // the reason is told to the user
+	}
+	created := j.newStore()
+	service, err := j.reachStore(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	socket, err := listenControl(j.mountpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo.add(func() { _ = socket.Close() }) // nobody has connected to any purpose
+	m, err := j.mountFS(service, cache.path, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo.add(func() { takeDown(m) })
+	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout)
+	d.release = func() error {
+		if file != nil {
+			return errors.Join(file.Close(), cache.Close())
+		}
+		return cache.Close()
+	}
+	if to != nil {
+		if err := errors.Join(leaveTerminal(file), to.tell(message{Ready: &d.about, Pending: pendingOf(m), Created: created})); err != nil {
+			return nil, nil, err
+		}
+	}
+	log.Info("mounted", slog.String("source", d.about.Source), slog.String("mountpoint", j.mountpoint), slog.Int("pid", d.about.PID))
+	return d, socket, nil
+}
+
+// claim checks the machine and takes the cache directory.
+func (j *job) claim() (*cacheDir, error) {
+	root, err := j.cacheRoot(j.helper)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(root, j.cacheName(j.source))
+	if err := apart(j.mountpoint, dir, j.source); err != nil {
+		return nil, err
+	}
+	if err := systemFUSE().check(j.allowOther); err != nil {
+		return nil, err
+	}
+	if err := prepareMountpoint(j.mountpoint); err != nil {
+		return nil, err
+	}
+	return openCache(dir, holder{os.Getpid(), j.source.String(), j.mountpoint})
+}
+
+// openLogger logs to the terminal in the foreground unless a file is named.
+func (j *job) openLogger(dir string) (*slog.Logger, *os.File, error) {
+	path := j.logFile
+	if path == "" {
+		if j.foreground {
+			return newLogger(j.stderr, j.level()), nil, nil
+		}
+		path = filepath.Join(dir, "thawfs.log")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, nil, logProblem(j.logFile, err)
+	}
+	f, err := openLog(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newLogger(f, j.level()), f, nil
+}
+
+// newStore reports whether mounting will create the store.
+func (j *job) newStore() bool {
+	if j.source.scheme != "local" {
+		return false
+	}
+	names, err := os.ReadDir(j.source.dir)
+	return errors.Is(err, os.ErrNotExist) || err == nil && len(names) == 0
+}
+
+func (j *job) about(cache string, log *os.File) about {
+	a := about{
+		Source: j.source.String(), Mountpoint: j.mountpoint, PID: os.Getpid(), Version: version(), Cache: cache,
+		ReadOnly: j.readOnly, Since: time.Now(),
+	}
+	if log != nil {
+		a.Log = log.Name()
+	}
+	return a
+}
+
+// takeDown ends a mount that nobody will use.
+func takeDown(m *fs.Mount) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	_ = unmountFS(ctx, m) // another error is on its way to the user
+	_ = m.Close(ctx)
+}
+
+// undoing collects what has to be undone, the last first.
+type undoing []func()
+
+func (u *undoing) add(f func()) { *u = append(*u, f) }
+
+func (u *undoing) all() {
+	for i := len(*u) - 1; i >= 0; i-- {
+		(*u)[i]()
+	}
+}

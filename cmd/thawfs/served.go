@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/fs"
+)
+
+// mountFS shows service on j.mountpoint.
+func (j *job) mountFS(service backend.Service, cacheDir string, log *slog.Logger) (*fs.Mount, error) {
+	return fs.NewMount(j.mountpoint, fs.Options{
+		Service: service, Bucket: j.source.bucket, Prefix: j.source.prefix, Source: j.source.String(),
+		CacheDir: cacheDir, CacheSize: int64(j.cacheSize), SpoolSize: int64(j.spoolSize), Memory: int64(j.memory),
+		TTL:      max(j.ttl, time.Nanosecond), // 0 is the default there, and not at all here
+		ReadOnly: j.readOnly, AllowOther: j.allowOther, SyncClose: j.syncClose,
+		UID: j.uid.id, GID: j.gid.id, FileMode: uint32(j.fileMode), DirMode: uint32(j.dirMode),
+		Log: log, Debug: j.logLevel.value == "debug",
+	})
+}
+
+// unmountFS takes m from the mount table; EBUSY if a program uses it.
+func unmountFS(ctx context.Context, m *fs.Mount) error { return m.Unmount() }
+
+func pendingOf(m *fs.Mount) pending {
+	s := m.Queue().Stats()
+	return pending{Files: s.Pending, Bytes: s.Bytes, Failed: s.Failed}
+}
