@@ -1,0 +1,139 @@
+package fstest
+
+import (
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Stories draws stories of at most n operations.
+func Stories(n int) *rapid.Generator[Story] {
+	return rapid.Custom(func(t *rapid.T) Story {
+		return Story{Setup: setups(t), Ops: rapid.SliceOfN(Ops(), 1, n).Draw(t, "ops")}
+	})
+}
+
+func setups(t *rapid.T) Setup {
+	return Setup{
+		LongTTL:     rapid.Bool().Draw(t, "long ttl"),
+		Delay:       rapid.SampledFrom([]time.Duration{time.Hour, time.Millisecond, 20 * time.Millisecond}).Draw(t, "delay"),
+		Passthrough: rapid.Bool().Draw(t, "passthrough"),
+		SmallParts:  rapid.Bool().Draw(t, "small parts"),
+		Look:        rapid.Bool().Draw(t, "look"),
+	}
+}
+
+// Ops draws operations.
+func Ops() *rapid.Generator[Op] {
+	verbs := weighted(weights())
+	return rapid.Custom(func(t *rapid.T) Op {
+		op := Op{Verb: rapid.SampledFrom(verbs).Draw(t, "verb")}
+		for _, arg := range forms[op.Verb] {
+			op.draw(t, arg)
+		}
+		return op
+	})
+}
+
+// weights say how often each operation is drawn.
+func weights() map[Verb]int {
+	return map[Verb]int{
+		Open: 14, Close: 8, Write: 14, Read: 7, Resize: 3, Fsync: 3,
+		Save: 10, Truncate: 4, Unlink: 7, Mkdir: 7, Rmdir: 4, Rename: 14, Symlink: 2,
+		Chmod: 4, Utimes: 4, Setxattr: 4, Rmxattr: 1,
+		Put: 7, Delete: 3,
+		Wait: 2, Drain: 4, Remount: 2, Fresh: 1, Crash: 2, Look: 5, Break: 5,
+	}
+}
+
+// weighted lists verbs as often as their weight, in an order that is always the same.
+func weighted(weights map[Verb]int) []Verb {
+	var list []Verb
+	for _, v := range verbs() {
+		for range weights[v] {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// verbs are all of them, the simplest first: shrinking prefers those.
+func verbs() []Verb {
+	return []Verb{
+		Save, Look, Mkdir, Unlink, Rename, Drain, Open, Write, Close, Read, Fsync, Resize, Truncate,
+		Rmdir, Symlink, Chmod, Utimes, Setxattr, Rmxattr, Put, Delete, Wait, Remount, Fresh, Crash, Break, Mount,
+	}
+}
+
+// paths are few, so that operations meet.
+func paths() []string {
+	return []string{
+		"a", "d/a", "b", "d", "d/b", "g", "g/a", "d/e", "d/e/a", "g/b", "d/e/b", "c", "g/d", "a", "d/a", "d",
+		"%thaw-file-d", "d/%thaw-data", "d/%thaw-empty", "g/%thaw-file-a",
+	}
+}
+
+// keys are those of strangers: paths and what no path is called.
+func keys() []string {
+	return []string{"a", "d/a", "b", "d/e/a", "g/a", "d", "d/b", "d/", "g/", "d/e/b", "g", "d/a/x", "d//a", "a", "d/a"}
+}
+
+// sizes lie about what matters: nothing, a page, the largest single Put (SmallParts), the
+// largest request of the kernel without read-ahead.
+func sizes() []int64 { return []int64{5, 1, 0, 100, 4095, 4096, 9000, 33_000, 70_000, 131_073, 200_000} }
+
+func (op *Op) draw(t *rapid.T, arg rune) {
+	switch arg {
+	case 'h':
+		op.H = rapid.IntRange(0, Slots-1).Draw(t, "slot")
+	case 'p':
+		op.Path = op.drawPath(t)
+	case 't':
+		op.To = op.drawTo(t)
+	case 'o':
+		op.Off = rapid.SampledFrom(sizes()).Draw(t, "offset")
+		if op.Verb == Utimes {
+			op.Off = 1_000_000_000_000_000_000 + op.Off*1_000_003
+		}
+	case 'n':
+		op.N = rapid.SampledFrom(sizes()).Draw(t, "bytes")
+		switch op.Verb {
+		case Setxattr:
+			op.N %= 101
+		case Break:
+			op.N = 1 + op.N%3
+		}
+	case 'c':
+		op.Fill = byte(rapid.IntRange('a', 'z').Draw(t, "fill"))
+	case 'm':
+		op.Mode = rapid.SampledFrom([]uint32{0o755, 0o700, 0o775}).Draw(t, "mode")
+	case 'f':
+		op.Flags = rapid.SampledFrom([]string{
+			"rw+create", "r", "rw", "w", "w+create+trunc", "rw+append", "w+create+append", "rw+create+excl", "rw+trunc", "r",
+		}).Draw(t, "flags")
+	}
+}
+
+func (op *Op) drawPath(t *rapid.T) string {
+	switch op.Verb {
+	case Put, Delete:
+		return rapid.SampledFrom(keys()).Draw(t, "key")
+	case Break:
+		return rapid.SampledFrom([]string{"any", "get", "put", "head", "list", "delete", "copy", "upload part", "complete", "new upload"}).Draw(t, "request")
+	}
+	return rapid.SampledFrom(paths()).Draw(t, "path")
+}
+
+func (op *Op) drawTo(t *rapid.T) string {
+	switch op.Verb {
+	case Symlink:
+		return rapid.SampledFrom([]string{"a", "nowhere", "e", "b"}).Draw(t, "target")
+	case Setxattr, Rmxattr:
+		return rapid.SampledFrom([]string{"user.x", "user.y z"}).Draw(t, "name")
+	case Put:
+		return rapid.SampledFrom([]string{"", "ann"}).Draw(t, "author")
+	case Break:
+		return rapid.SampledFrom(FaultKinds()).Draw(t, "kind")
+	}
+	return rapid.SampledFrom(paths()).Draw(t, "to")
+}

@@ -1,0 +1,292 @@
+package fstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// patience bounds a drain: faults of a story are few, so that retries end soon.
+const patience = 2 * time.Minute
+
+// machine does op, of the machine.
+func (r *Runner) machine(ctx context.Context, op Op) error {
+	switch op.Verb {
+	case Wait:
+		return r.wait(ctx)
+	case Drain:
+		return r.drain(ctx)
+	case Remount:
+		return r.remount()
+	case Fresh:
+		return r.fresh(ctx)
+	case Crash:
+		return r.crash()
+	case Look:
+		return r.compare()
+	}
+	r.broken = true
+	r.target.Fault(Fault{Op: op.Path, Times: int(op.N), Kind: op.To})
+	return nil
+}
+
+// wait lets pass the time after which the mount must show what strangers did, if there is
+// such a time.
+func (r *Runner) wait(ctx context.Context) error {
+	d := r.target.Patience()
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.model.forget()
+	return nil
+}
+
+// settle makes the mount know what strangers did before something depends on it.
+func (r *Runner) settle(ctx context.Context) error {
+	switch {
+	case len(r.model.stale) == 0:
+		return nil
+	case r.target.Patience() == 0:
+		return r.remount()
+	}
+	return r.wait(ctx)
+}
+
+// drain sends everything and holds the store against the model.
+func (r *Runner) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := r.target.Drain(ctx); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	r.model.drained()
+	return r.compareStore(ctx)
+}
+
+func (r *Runner) remount() error {
+	if err := r.closeAll(); err != nil {
+		return err
+	}
+	r.model.forget()
+	return r.target.Remount(false)
+}
+
+func (r *Runner) fresh(ctx context.Context) error {
+	if err := errors.Join(r.closeAll(), r.drain(ctx)); err != nil {
+		return err
+	}
+	if err := r.compareUploads(ctx); err != nil {
+		return err
+	}
+	r.model.forget()
+	return r.target.Remount(true)
+}
+
+// crash kills the mount and adopts what is left of files that were not closed.
+func (r *Runner) crash() error {
+	if err := r.target.Crash(); err != nil {
+		return err
+	}
+	r.closeFiles()
+	r.model.handles = [Slots]*handle{}
+	r.model.forget()
+	for path, n := range r.model.files() {
+		f := n.file
+		f.writers = 0
+		if f.certain() {
+			continue
+		}
+		s, err := see(r.path(path))
+		if errors.Is(err, fs.ErrNotExist) && f.mayMiss() {
+			r.model.drop(f.key)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%q, which was not closed: %w", path, err)
+		}
+		if err := f.adopt(s); err != nil {
+			return fmt.Errorf("%q, which was not closed: %w", path, err)
+		}
+	}
+	return r.compare()
+}
+
+// files are the nodes of all files by path.
+func (m *Model) files() map[string]*node {
+	all := map[string]*node{}
+	m.tree().each("", func(path string, n *node) {
+		if !n.dir {
+			all[path] = n
+		}
+	})
+	return all
+}
+
+// adopt makes what is seen of a file the truth, if it is possible.
+func (f *file) adopt(s sight) error {
+	var diffs []string
+	for _, st := range f.possible() {
+		diff := s.mismatch(st)
+		if diff == "" {
+			f.now = st
+			f.commit()
+			return nil
+		}
+		diffs = append(diffs, diff)
+	}
+	return fmt.Errorf("is no state it had: %s", strings.Join(diffs, "; "))
+}
+
+// compareStore holds the store, to which nothing is to be sent any more, against the model.
+func (r *Runner) compareStore(ctx context.Context) error {
+	objects, err := r.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.model.view)) {
+		f := r.model.view[key]
+		obj, body, err := r.object(ctx, key)
+		switch {
+		case errors.Is(err, backend.ErrNotExist) && (f.mayMiss() || r.model.needless(key)):
+		case err != nil:
+			return fmt.Errorf("the store: %w", err)
+		default:
+			if err := f.compareObject(obj, body); err != nil {
+				return fmt.Errorf("the store's %q: %w", key, err)
+			}
+		}
+		delete(objects, key)
+	}
+	for key := range objects {
+		if strings.HasSuffix(key, "/") && objects[key].Size == 0 && r.model.has(key) {
+			continue // a marker more than needed
+		}
+		return fmt.Errorf("the store has %q, %d bytes, which nobody made", key, objects[key].Size)
+	}
+	return nil
+}
+
+// needless reports whether key is the marker of a directory that other keys make exist, made
+// by no user: the mount need not store it.
+func (m *Model) needless(key string) bool {
+	f := m.view[key]
+	if !strings.HasSuffix(key, "/") || f.now.mode != defaultDirMode {
+		return false
+	}
+	for k := range m.view {
+		if k != key && strings.HasPrefix(k, key) {
+			return f.now.data == "" && f.now.mtime.IsZero()
+		}
+	}
+	return false
+}
+
+// has reports whether dir, which ends in "/", is a directory.
+func (m *Model) has(dir string) bool {
+	for key := range m.view {
+		if strings.HasPrefix(key, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *file) compareObject(obj backend.Object, body string) error {
+	var diffs []string
+	for _, s := range f.possible() {
+		want := s.data
+		if s.target != "" {
+			want = s.target
+		}
+		switch {
+		case body != want:
+			diffs = append(diffs, differ(body, want))
+		case !contains(obj.Meta, s.meta):
+			diffs = append(diffs, fmt.Sprintf("metadata %q lack %q", obj.Meta, s.meta))
+		case !contains(obj.Header, s.header):
+			diffs = append(diffs, fmt.Sprintf("headers %q lack %q", obj.Header, s.header))
+		default:
+			return nil
+		}
+	}
+	return errors.New(strings.Join(diffs, "; "))
+}
+
+func contains(all, some map[string]string) bool {
+	for name, value := range some {
+		if got, ok := all[name]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Runner) list(ctx context.Context) (map[string]backend.Object, error) {
+	return listAll(ctx, r.target.Store())
+}
+
+func listAll(ctx context.Context, store backend.Store) (map[string]backend.Object, error) {
+	all := map[string]backend.Object{}
+	for e, err := range store.List(ctx, "", "", backend.ListOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		all[e.Key] = e.Object
+	}
+	return all, nil
+}
+
+// object reads one object whole.
+func (r *Runner) object(ctx context.Context, key string) (backend.Object, string, error) {
+	return readObject(ctx, r.target.Store(), key)
+}
+
+func readObject(ctx context.Context, store backend.Store, key string) (backend.Object, string, error) {
+	obj, err := store.Head(ctx, key)
+	if err != nil {
+		return obj, "", err
+	}
+	body, err := store.Get(ctx, key, obj.ETag, 0, -1)
+	if err != nil {
+		return obj, "", err
+	}
+	b, err := io.ReadAll(body)
+	if err = errors.Join(err, body.Close()); err == nil && int64(len(b)) != obj.Size {
+		err = fmt.Errorf("%q has %d bytes, %d by its attributes", key, len(b), obj.Size)
+	}
+	return obj, string(b), err
+}
+
+// compareUploads finds uploads that nobody will finish.
+func (r *Runner) compareUploads(ctx context.Context) error {
+	return noUploads(ctx, r.target.Store())
+}
+
+func noUploads(ctx context.Context, store backend.Store) error {
+	parts, ok := store.(backend.PartUploader)
+	if !ok {
+		return nil
+	}
+	for up, err := range parts.Uploads(ctx, "") {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("an upload of %q is left unfinished", up.Key)
+	}
+	return nil
+}

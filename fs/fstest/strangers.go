@@ -1,0 +1,177 @@
+package fstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// stranger changes the store behind the mount's back.
+func (r *Runner) stranger(ctx context.Context, op Op) error {
+	if !r.model.busy(op.Path) {
+		if _, err := r.strike(ctx, op); err != nil {
+			return err
+		}
+		r.model.struck(op)
+		return nil
+	}
+	return r.conflict(ctx, op)
+}
+
+// busy reports whether key may have a change of this mount that the store does not.
+func (m *Model) busy(key string) bool {
+	if m.unsent[key] {
+		return true
+	}
+	for _, h := range m.handles {
+		if h != nil && h.write && h.f.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// strike makes the stranger's change, on condition that the store holds still, and returns
+// what was there before; found is false if nothing was.
+func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) {
+	store := r.target.Store()
+	const tries = 100
+	for range tries {
+		obj, body, err := r.object(ctx, op.Path)
+		cond := backend.Cond{IfMatch: obj.ETag}
+		before := &body
+		switch {
+		case errors.Is(err, backend.ErrNotExist):
+			cond, before = backend.Cond{IfAbsent: true}, nil
+		case errors.Is(err, backend.ErrChanged):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		if op.Verb == Delete {
+			return before, store.Delete(ctx, op.Path)
+		}
+		content := pattern(op.Fill, 0, op.N)
+		_, err = store.Put(ctx, op.Path, io.NewSectionReader(strings.NewReader(content), 0, op.N), backend.PutOptions{Attrs: op.attrs(), Cond: cond})
+		if !errors.Is(err, backend.ErrChanged) {
+			return before, err
+		}
+	}
+	return nil, fmt.Errorf("%q never holds still", op.Path)
+}
+
+// attrs are what the stranger's object carries.
+func (op Op) attrs() backend.Attrs {
+	if op.To == "" {
+		return backend.Attrs{}
+	}
+	return backend.Attrs{
+		Meta:   map[string]string{"author": op.To},
+		Header: map[string]string{"content-type": "text/x-" + op.To, "cache-control": "max-age=60"},
+	}
+}
+
+// foreign is the state of the object that a stranger puts.
+func (op Op) foreign() state {
+	a := op.attrs()
+	s := state{data: pattern(op.Fill, 0, op.N), mode: defaultFileMode, meta: a.Meta, header: a.Header}
+	if strings.HasSuffix(op.Path, "/") && s.data == "" {
+		s.mode = defaultDirMode
+	}
+	return s
+}
+
+// struck takes a stranger's change of a key that has none of ours over into the view.
+func (m *Model) struck(op Op) {
+	old := m.view[op.Path]
+	if old == nil && op.Verb == Delete {
+		return
+	}
+	if old == nil {
+		m.stale[op.Path] = append(slices.Clip(m.stale[op.Path]), nil)
+	} else {
+		was := old.now
+		m.stale[op.Path] = append(slices.Clip(m.stale[op.Path]), &was)
+		old.key, old.lost = "", true
+		delete(m.view, op.Path)
+	}
+	if op.Verb == Put {
+		m.view[op.Path] = &file{key: op.Path, now: op.foreign()}
+	}
+}
+
+// conflict lets a stranger change a key of which the mount may have a newer version, brings
+// that to the store, and finds out what became of it: the stranger's object keeps the name,
+// and our bytes are in the store too, unless they were there before him.
+func (r *Runner) conflict(ctx context.Context, op Op) error {
+	before, err := r.strike(ctx, op)
+	if err != nil {
+		return err
+	}
+	ours := r.model.view[op.Path]
+	if err := r.closeThose(func(f *file) bool { return f.key == op.Path }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := r.target.Drain(ctx); err != nil {
+		return fmt.Errorf("drain of a conflict: %w", err)
+	}
+	r.model.drained()
+	r.model.struck(op)
+	if err := r.outcome(ctx, op, ours, before); err != nil {
+		return err
+	}
+	return r.compareStore(ctx)
+}
+
+// outcome finds what the store made of ours, nil if we deleted it, and of the stranger's op,
+// before which the store held before, nil if nothing.
+func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string) error {
+	objects, err := r.list(ctx)
+	if err != nil {
+		return err
+	}
+	ourBytes := ""
+	if ours != nil {
+		ourBytes = ours.now.data + ours.now.target
+	}
+	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
+	if _, there := objects[op.Path]; there && op.Verb == Delete && ours != nil {
+		r.model.view[op.Path] = &file{key: op.Path, now: ours.now} // nothing was in the way of ours
+		needed = false
+	}
+	for key := range objects {
+		if r.model.view[key] != nil || !conflictCopy(key, op.Path) || ours == nil {
+			continue
+		}
+		_, body, err := r.object(ctx, key)
+		if err != nil {
+			return err
+		}
+		if body != ourBytes {
+			return fmt.Errorf("the copy %q of a conflict has %s", key, differ(body, ourBytes))
+		}
+		needed = false
+		r.model.view[key] = &file{key: key, now: ours.now}
+		r.model.stale[key] = append(r.model.stale[key], nil)
+	}
+	if needed {
+		return fmt.Errorf("what was written to %q here is lost: %d bytes that begin with %q", op.Path, len(ourBytes), excerpt(ourBytes, 0))
+	}
+	return nil
+}
+
+// conflictCopy reports whether copy is a name that the loser of a conflict over key gets.
+func conflictCopy(copy, key string) bool {
+	dir, stem := path.Split(key)
+	copyDir, base := path.Split(copy)
+	head, _, ok := strings.Cut(base, ".conflict-")
+	return ok && copyDir == dir && strings.HasPrefix(stem, head)
+}
