@@ -84,18 +84,25 @@ func (b *bucket) holdsExactly(keys []string) {
 		}
 		b.holds(key, "", key)
 	}
-	prefixes := map[string]bool{"": true}
-	for _, key := range keys {
-		for i := range len(key) {
-			if key[i] == '/' && len(prefixes) < 40 {
-				prefixes[key[:i+1]] = true
-			}
-		}
-	}
-	for prefix := range prefixes {
+	for prefix := range prefixesOf(keys) {
 		b.listsAs(keys, prefix, "", backend.ListOptions{Delimited: true})
 	}
 	b.listsAs(keys, "", "", backend.ListOptions{})
+}
+
+// prefixesOf returns the levels that keys lie in, but only the upper ones of a deep tree
+// and the lowest.
+func prefixesOf(keys []string) map[string]bool {
+	prefixes := map[string]bool{"": true}
+	for _, key := range keys {
+		rest, depth := key, 0
+		for i := strings.IndexByte(rest, '/'); i >= 0 && depth < 5; i = strings.IndexByte(rest, '/') {
+			rest, depth = rest[i+1:], depth+1
+			prefixes[key[:len(key)-len(rest)]] = true
+		}
+		prefixes[key[:strings.LastIndexByte(key, '/')+1]] = true
+	}
+	return prefixes
 }
 
 // listsAs fails unless a listing is the one that the contract prescribes for these keys.

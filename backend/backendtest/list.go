@@ -110,6 +110,9 @@ func listStop(b *bucket) {
 				break
 			}
 		}
+		if n != 3 {
+			b.Fatalf("List ranged over again yields %d entries, want 3 and more", n)
+		}
 	}
 }
 
