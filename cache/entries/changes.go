@@ -58,13 +58,22 @@ func (l *changes) since(s Stamp) iter.Seq[*change] {
 	}
 }
 
-// touched reports whether an answer about ref to a question asked after s may be overtaken.
-func (l *changes) touched(ref backend.Ref, s Stamp) bool {
+// overtaken reports whether a change after s may have made it, an answer about ref, untrue.
+func (l *changes) overtaken(ref backend.Ref, s Stamp, it *item) bool {
 	if !l.known(s) {
 		return true
 	}
+	dir := strings.HasSuffix(ref.Key, "/") && !it.marked()
 	for ch := range l.since(s) {
-		if ch.ref == ref || ch.kind == changeDropDir && below(ref, ch.ref) {
+		switch {
+		case ch.ref == ref:
+			return true
+		case ch.kind == changeDropDir && below(ref, ch.ref):
+			return true
+		case !dir || !below(ch.ref, ref):
+		case it.found && ch.kind != changeSet: // the last of a bare directory may be gone
+			return true
+		case !it.found && ch.kind != changeRemove: // the first may have come
 			return true
 		}
 	}

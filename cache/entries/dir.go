@@ -54,8 +54,18 @@ func (c *Cache) DropDir(dir backend.Ref) {
 			c.lru.Remove(k)
 		}
 	}
-	for level := range levels(dir.Key) {
-		c.lru.Remove(slot{backend.Ref{Bucket: dir.Bucket, Key: level}, true})
+	c.dropAboveLocked(dir)
+}
+
+// dropAboveLocked forgets the listings that show ref and what hangs on it above: absences
+// of directories and directories without a marker.
+func (c *Cache) dropAboveLocked(ref backend.Ref) {
+	for level := range levels(ref.Key) {
+		at := backend.Ref{Bucket: ref.Bucket, Key: level}
+		c.lru.Remove(slot{at, true})
+		if it, ok := c.lru.Peek(slot{at, false}); ok && !it.marked() {
+			c.lru.Remove(slot{at, false})
+		}
 	}
 }
 
@@ -103,6 +113,8 @@ func (c *Cache) listedLocked(ref backend.Ref, now time.Time) (obj backend.Object
 		key, prefix := shown(level, ref.Key)
 		e, listed := dir.list.get(key)
 		switch {
+		case !listed && level == ref.Key && dir.list.n > 0:
+			return backend.Object{Key: ref.Key}, true, true
 		case !listed:
 			return backend.Object{}, false, now.Before(dir.absences)
 		case prefix:
@@ -118,7 +130,7 @@ func (c *Cache) listedLocked(ref backend.Ref, now time.Time) (obj backend.Object
 	return backend.Object{}, false, false
 }
 
-// insertLocked makes the cached listings show obj.
+// insertLocked makes the cached listings show obj, and the directories above it be there.
 func (c *Cache) insertLocked(ref backend.Ref, obj backend.Object) {
 	for level := range levels(ref.Key) {
 		k := slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true}
@@ -126,11 +138,15 @@ func (c *Cache) insertLocked(ref backend.Ref, obj backend.Object) {
 			it.list.insert(level, obj)
 			c.weighLocked(k, it)
 		}
+		k.dir = false
+		if it, ok := c.lru.Peek(k); ok && !it.found {
+			c.lru.Remove(k)
+		}
 	}
 }
 
 // removeLocked takes ref out of the cached listings, and prefixes that stood for it alone.
-// A listing that may or may not show such a prefix is forgotten.
+// A listing that may or may not show such a prefix is forgotten, and so is the directory.
 func (c *Cache) removeLocked(ref backend.Ref, now time.Time) {
 	level := levelOf(ref.Key)
 	it := c.dirLocked(ref.Bucket, level, now)
@@ -139,6 +155,7 @@ func (c *Cache) removeLocked(ref backend.Ref, now time.Time) {
 		c.weighLocked(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true}, it)
 	}
 	for level != "" && !c.inhabitedLocked(ref.Bucket, level, it, now) {
+		c.lru.Remove(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, false})
 		above := levelOf(level[:len(level)-1])
 		k := slot{backend.Ref{Bucket: ref.Bucket, Key: above}, true}
 		parent := c.dirLocked(ref.Bucket, above, now)
@@ -163,7 +180,7 @@ func (c *Cache) inhabitedLocked(bucket, level string, it *item, now time.Time) b
 		return it.list.n > 0
 	}
 	mark, ok := c.lru.Peek(slot{backend.Ref{Bucket: bucket, Key: level}, false})
-	return ok && mark.found && now.Before(mark.expires)
+	return ok && mark.marked() && now.Before(mark.expires)
 }
 
 // weighLocked charges a listing that has changed anew.
@@ -177,15 +194,17 @@ func (c *Cache) weighLocked(k slot, it *item) {
 	c.evictLocked()
 }
 
-// forgetOthersLocked forgets attributes that contradict a new listing. Which of both is
-// older cannot be told; the store will.
+// forgetOthersLocked forgets what contradicts a new listing. Which of both is older cannot
+// be told; the store will.
 func (c *Cache) forgetOthersLocked(dir backend.Ref, list *listing) {
+	k := slot{dir, false}
+	if it, ok := c.lru.Peek(k); ok && !it.marked() && it.found != (list.n > 0) {
+		c.lru.Remove(k)
+	}
 	for _, e := range list.entries() {
-		if e.Prefix {
-			continue
-		}
-		k := slot{backend.Ref{Bucket: dir.Bucket, Key: e.Key}, false}
-		if it, ok := c.lru.Peek(k); ok && !(it.found && sameVersion(it.obj, e.Object)) {
+		k.Key = e.Key
+		it, ok := c.lru.Peek(k)
+		if ok && (!it.found || !e.Prefix && !sameVersion(it.obj, e.Object)) {
 			c.lru.Remove(k)
 		}
 	}

@@ -131,8 +131,11 @@ func TestListingsAnswerGet(t *testing.T) {
 		wantGet(t, c, "d/known", "v1") // too old, but listed unchanged
 		wantGet(t, c, "d/x", "?")
 		wantGet(t, c, "d/a", "")
-		wantGet(t, c, "d/", "")
+		if obj, found, known := c.Get(ref("d/")); !found || !known || obj.ETag != "" || obj.Key != "d/" {
+			t.Errorf("Get(d/) = %+v, %v, %v; want a directory without a marker", obj, found, known)
+		}
 		wantGet(t, c, "d/p/q/r", "")
+		wantGet(t, c, "d/p/", "")
 		wantGet(t, c, "d/s/", "?")
 		wantGet(t, c, "d/s/t", "?")
 		wantGet(t, c, "d", "?")
@@ -148,6 +151,37 @@ func TestListingsForgetWhatContradictsThem(t *testing.T) {
 	wantGet(t, c, "d/a", "?")
 	wantGet(t, c, "d/b", "?")
 	wantGet(t, c, "d/c", "v1")
+}
+
+func TestDirectoriesComeAndGoWithWhatIsBelow(t *testing.T) {
+	c := newCache(t, Options{})
+	s := c.Stamp()
+	c.LearnAbsent(ref("a/"), s)
+	c.Set(ref("a/b/c"), object("a/b/c", "v1"))
+	wantGet(t, c, "a/", "?")
+	c.LearnAbsent(ref("a/"), s)
+	wantGet(t, c, "a/", "?")
+
+	c.Learn(ref("a/b/"), backend.Object{Key: "a/b/"}, s)
+	if obj, found, known := c.Get(ref("a/b/")); !found || !known || obj.ETag != "" {
+		t.Errorf("Get(a/b/) = %+v, %v, %v; want a bare directory", obj, found, known)
+	}
+	c.Learn(ref("a/"), object("a/", "v1"), s)
+	s = c.Stamp()
+	c.Remove(ref("a/b/c"))
+	wantGet(t, c, "a/b/", "?")
+	wantGet(t, c, "a/", "v1")
+	c.Learn(ref("a/b/"), backend.Object{Key: "a/b/"}, s)
+	wantGet(t, c, "a/b/", "?")
+	c.Remove(ref("a/"))
+	wantGet(t, c, "a/", "?") // there may be more below
+
+	c.Learn(ref("d/"), backend.Object{Key: "d/"}, c.Stamp())
+	c.Drop(ref("d/x"))
+	wantGet(t, c, "d/", "?")
+	c.Learn(ref("d/"), backend.Object{Key: "d/"}, c.Stamp())
+	c.LearnDir(ref("d/"), nil, c.Stamp())
+	wantGet(t, c, "d/", "")
 }
 
 func TestDropForgetsWhatHoldsIt(t *testing.T) {

@@ -7,6 +7,9 @@
 // before such a change may be older than it: whoever asks takes a Stamp first and hands it in
 // with the answer, and the Cache refuses or corrects what a change has overtaken (changes.go).
 //
+// A key that ends in "/" stands for a directory: it is found if anything lies at it or below
+// it, and its object is bare, with nothing but a Key, if it has no marker of that key.
+//
 // Attributes cost a request each, listings one in a thousand. The metadata that a listing
 // lacks can be taken from an earlier answer if the listing shows the same version; Complete
 // does so, also across restarts (memory.go).
@@ -18,6 +21,7 @@ package entries
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -110,8 +114,8 @@ func (c *Cache) Stamp() Stamp {
 }
 
 // Get returns what is known of an object: with known unset the store must be asked; with
-// known set and found unset it does not exist. obj is complete. A listing that lacks ref, or
-// a level above it, is knowledge too.
+// known set and found unset it does not exist. obj is complete, or bare. A listing that lacks
+// ref, or a level above it, is knowledge too.
 func (c *Cache) Get(ref backend.Ref) (obj backend.Object, found bool, known bool) {
 	now := time.Now()
 	c.mu.Lock()
@@ -122,13 +126,13 @@ func (c *Cache) Get(ref backend.Ref) (obj backend.Object, found bool, known bool
 	return c.listedLocked(ref, now)
 }
 
-// Learn takes a complete answer of the store, of Head or Get, to a question asked after s.
-// It is refused if one of our own changes has touched ref since.
+// Learn takes a complete answer of the store, of Head or Get, to a question asked after s, or
+// a bare directory. It is refused if one of our own changes may have overtaken it.
 func (c *Cache) Learn(ref backend.Ref, obj backend.Object, s Stamp) {
 	it := c.found(ref, obj)
 	it.fresh = time.Since(obj.ModTime) < settle
 	c.mu.Lock()
-	refused := c.log.touched(ref, s)
+	refused := c.log.overtaken(ref, s, it)
 	if !refused {
 		c.putLocked(slot{ref, false}, it)
 	}
@@ -138,12 +142,13 @@ func (c *Cache) Learn(ref backend.Ref, obj backend.Object, s Stamp) {
 	}
 }
 
-// LearnAbsent takes the answer that ref does not exist, to a question asked after s.
+// LearnAbsent takes the answer that ref does not exist, to a question asked after s; of a
+// directory, that nothing is below it either.
 func (c *Cache) LearnAbsent(ref backend.Ref, s Stamp) {
 	it := &item{expires: time.Now().Add(c.negativeTTL), charged: 1}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.log.touched(ref, s) {
+	if !c.log.overtaken(ref, s, it) {
 		c.putLocked(slot{ref, false}, it)
 	}
 }
@@ -165,7 +170,11 @@ func (c *Cache) Remove(ref backend.Ref) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.log.add(change{kind: changeRemove, ref: ref})
-	c.putLocked(slot{ref, false}, &item{expires: now.Add(c.negativeTTL), charged: 1})
+	if strings.HasSuffix(ref.Key, "/") {
+		c.lru.Remove(slot{ref, false}) // there may be more below; the listings know, if any
+	} else {
+		c.putLocked(slot{ref, false}, &item{expires: now.Add(c.negativeTTL), charged: 1})
+	}
 	c.removeLocked(ref, now)
 }
 
@@ -194,9 +203,7 @@ func (c *Cache) Drop(ref backend.Ref) {
 	defer c.mu.Unlock()
 	c.log.add(change{kind: changeDrop, ref: ref})
 	c.lru.Remove(slot{ref, false})
-	for level := range levels(ref.Key) {
-		c.lru.Remove(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true})
-	}
+	c.dropAboveLocked(ref)
 }
 
 // found returns the item of an object that exists.
@@ -222,9 +229,12 @@ func (c *Cache) evictLocked() {
 	}
 }
 
+// marked reports whether it is about an object, not about an absence or a bare directory.
+func (it *item) marked() bool { return it.found && it.obj.ETag != "" }
+
 // completes reports whether it is about the version that is listed.
 func (it *item) completes(listed backend.Object) bool {
-	return it.found && !it.fresh && listed.ETag != "" && sameVersion(it.obj, listed)
+	return it.marked() && !it.fresh && sameVersion(it.obj, listed)
 }
 
 // sameVersion compares what listings and answers to Head both tell. Their times differ in

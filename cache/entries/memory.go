@@ -53,6 +53,8 @@ type memory struct {
 	stop    chan struct{}
 	done    sync.WaitGroup
 
+	flushing sync.Mutex // one flush at a time; before mu
+
 	mu      sync.Mutex        // leaf
 	pending map[string][]byte // guarded by mu; records by key, not written yet
 	writing map[string][]byte // guarded by mu; those being written, never changed
@@ -191,6 +193,8 @@ func (m *memory) run() {
 
 // flush writes what is pending, and sees to it that the file keeps its bounds.
 func (m *memory) flush() {
+	m.flushing.Lock()
+	defer m.flushing.Unlock()
 	m.mu.Lock()
 	m.writing, m.pending = m.pending, map[string][]byte{}
 	batch := m.writing
