@@ -55,24 +55,44 @@ func TestDialects(t *testing.T) {
 		{"nothing of a directory", "d/", 0, nil, nil, fileAttr{Mode: dir | 0o755}},
 		{"rubbish", "f", 1, metadata{"mode": "rw-r--r--", "uid": "root", "gid": "-1", "mtime": "yesterday", "atime": "1.2.3", "xattr": "%zz{"}, nil, fileAttr{Mode: reg | 0o644}},
 
-		{"s3fs file", "f", 1, metadata{"mode": "33152", "uid": "1", "gid": "1000", "mtime": "1700000000.123456789", "ctime": "1700000001", "atime": "1700000002.000000001"}, nil,
-			fileAttr{Mode: reg | 0o600, UID: 1, GID: 1000, Mtime: at(1_700_000_000, 123456789), Ctime: at(1_700_000_001, 0), Atime: at(1_700_000_002, 1)}},
-		{"s3fs directory", "d/", 0, metadata{"mode": "16832", "uid": "7", "gid": "8", "mtime": "1700000000"}, metadata{"content-type": "application/x-directory"},
-			fileAttr{Mode: dir | 0o700, UID: 7, GID: 8, Mtime: at(1_700_000_000, 0)}},
+		{
+			"s3fs file", "f", 1,
+			metadata{"mode": "33152", "uid": "1", "gid": "1000", "mtime": "1700000000.123456789", "ctime": "1700000001", "atime": "1700000002.000000001"},
+			nil,
+			fileAttr{Mode: reg | 0o600, UID: 1, GID: 1000, Mtime: at(1_700_000_000, 123456789), Ctime: at(1_700_000_001, 0), Atime: at(1_700_000_002, 1)},
+		},
+		{
+			"s3fs directory", "d/", 0,
+			metadata{"mode": "16832", "uid": "7", "gid": "8", "mtime": "1700000000"},
+			metadata{"content-type": "application/x-directory"},
+			fileAttr{Mode: dir | 0o700, UID: 7, GID: 8, Mtime: at(1_700_000_000, 0)},
+		},
 		{"s3fs old directory", "d", 0, metadata{"mode": "16877"}, nil, fileAttr{Mode: dir | 0o755}},
-		{"s3fs link", "l", 9, metadata{"mode": "41471", "mtime": "1700000000"}, metadata{"content-type": "application/octet-stream"},
-			fileAttr{Mode: lnk | 0o777, Mtime: at(1_700_000_000, 0)}},
+		{
+			"s3fs link", "l", 9,
+			metadata{"mode": "41471", "mtime": "1700000000"},
+			metadata{"content-type": "application/octet-stream"},
+			fileAttr{Mode: lnk | 0o777, Mtime: at(1_700_000_000, 0)},
+		},
 		{"s3fs fifo", "p", 0, metadata{"mode": "4516"}, nil, fileAttr{Mode: fifo | 0o644}},
 		{"s3fs socket", "s", 0, metadata{"mode": "49645"}, nil, fileAttr{Mode: sock | 0o755}},
 		{"s3fs device", "c", 0, metadata{"mode": "8612"}, nil, fileAttr{Mode: chr | 0o644}},
-		{"s3fs xattr", "f", 1, metadata{"xattr": "%7B%22user.a%22%3A%22AQI%3D%22%2C%22system.posix_acl_access%22%3A%22AgAAAA%3D%3D%22%7D"}, nil,
-			fileAttr{Mode: reg | 0o644, Xattrs: map[string][]byte{"user.a": {1, 2}, "system.posix_acl_access": {2, 0, 0, 0}}}},
+		{
+			"s3fs xattr", "f", 1,
+			metadata{"xattr": "%7B%22user.a%22%3A%22AQI%3D%22%2C%22system.posix_acl_access%22%3A%22AgAAAA%3D%3D%22%7D"},
+			nil,
+			fileAttr{Mode: reg | 0o644, Xattrs: map[string][]byte{"user.a": {1, 2}, "system.posix_acl_access": {2, 0, 0, 0}}},
+		},
 		{"s3sync", "f", 1, metadata{"permissions": "420", "owner": "3", "group": "4"}, nil, fileAttr{Mode: reg | 0o644, UID: 3, GID: 4}},
 		{"owner is a name", "f", 1, metadata{"owner": "alice", "group": "users"}, nil, fileAttr{Mode: reg | 0o644}},
 
 		{"rclone", "f", 1, metadata{"mtime": "1700000000.5", "md5chksum": "1B2M2Y8AsgTpgAmY7PhCfg=="}, nil, fileAttr{Mode: reg | 0o644, Mtime: at(1_700_000_000, 5e8)}},
-		{"rclone --metadata", "f", 1, metadata{"mode": "100755", "uid": "1", "gid": "2", "mtime": "1700000000", "atime": "2023-11-14T22:13:20.25Z", "btime": "2023-11-14T22:13:20Z"}, nil,
-			fileAttr{Mode: reg | 0o755, UID: 1, GID: 2, Mtime: at(1_700_000_000, 0), Atime: at(1_700_000_000, 25e7)}},
+		{
+			"rclone --metadata", "f", 1,
+			metadata{"mode": "100755", "uid": "1", "gid": "2", "mtime": "1700000000", "atime": "2023-11-14T22:13:20.25Z", "btime": "2023-11-14T22:13:20Z"},
+			nil,
+			fileAttr{Mode: reg | 0o755, UID: 1, GID: 2, Mtime: at(1_700_000_000, 0), Atime: at(1_700_000_000, 25e7)},
+		},
 		{"rclone directory", "d/", 0, metadata{"mode": "42755", "mtime": "1700000000"}, nil, fileAttr{Mode: dir | 0o2755, Mtime: at(1_700_000_000, 0)}},
 
 		{"geesefs", "f", 1, metadata{"mode": "33261", "uid": "1", "gid": "2", "mtime": "1700000000"}, nil, fileAttr{Mode: reg | 0o755, UID: 1, GID: 2, Mtime: at(1_700_000_000, 0)}},
@@ -81,13 +101,21 @@ func TestDialects(t *testing.T) {
 		{"geesefs link that has bytes", "l", 5, metadata{"--symlink-target": "a"}, nil, fileAttr{Mode: reg | 0o644}},
 		{"geesefs device", "b", 0, metadata{"mode": "25008", "rdev": "2049"}, nil, fileAttr{Mode: blk | 0o660, Rdev: 2049}},
 
-		{"Amazon", "f", 1, metadata{"file-permissions": "0100640", "file-owner": "1", "file-group": "2", "file-mtime": "1700000000000000005ns", "file-atime": "1699999999500000000ns"}, nil,
-			fileAttr{Mode: reg | 0o640, UID: 1, GID: 2, Mtime: at(1_700_000_000, 5), Atime: at(1_699_999_999, 5e8)}},
+		{
+			"Amazon", "f", 1,
+			metadata{"file-permissions": "0100640", "file-owner": "1", "file-group": "2", "file-mtime": "1700000000000000005ns", "file-atime": "1699999999500000000ns"},
+			nil,
+			fileAttr{Mode: reg | 0o640, UID: 1, GID: 2, Mtime: at(1_700_000_000, 5), Atime: at(1_699_999_999, 5e8)},
+		},
 		{"Amazon directory", "d/", 0, metadata{"file-permissions": "0040700"}, nil, fileAttr{Mode: dir | 0o700}},
 		{"Amazon link", "l", 3, metadata{"file-permissions": "0120777"}, nil, fileAttr{Mode: lnk | 0o777}},
 
-		{"gsutil -P", "f", 1, metadata{"goog-reserved-posix-mode": "640", "goog-reserved-posix-uid": "1", "goog-reserved-posix-gid": "2", "goog-reserved-file-mtime": "1700000000"}, nil,
-			fileAttr{Mode: reg | 0o640, UID: 1, GID: 2, Mtime: at(1_700_000_000, 0)}},
+		{
+			"gsutil -P", "f", 1,
+			metadata{"goog-reserved-posix-mode": "640", "goog-reserved-posix-uid": "1", "goog-reserved-posix-gid": "2", "goog-reserved-file-mtime": "1700000000"},
+			nil,
+			fileAttr{Mode: reg | 0o640, UID: 1, GID: 2, Mtime: at(1_700_000_000, 0)},
+		},
 		{"gcsfuse", "f", 1, metadata{"gcsfuse_mtime": "2023-11-14T22:13:20.000000007Z", "goog-reserved-file-mtime": "5"}, nil, fileAttr{Mode: reg | 0o644, Mtime: at(1_700_000_000, 7)}},
 		{"gcsfuse link", "l", 4, metadata{"goog-reserved-file-is-symlink": "true"}, nil, fileAttr{Mode: lnk | 0o777}},
 		{"gcsfuse link before 3.9", "l", 0, metadata{"gcsfuse_symlink_target": "a/b"}, nil, fileAttr{Mode: lnk | 0o777, Target: "a/b"}},
@@ -126,7 +154,8 @@ func TestDialects(t *testing.T) {
 func wantAttr(t interface {
 	Helper()
 	Errorf(string, ...any)
-}, got, want fileAttr) {
+}, got, want fileAttr,
+) {
 	t.Helper()
 	if got.Mode != want.Mode {
 		t.Errorf("mode %o, want %o", got.Mode, want.Mode)
@@ -171,35 +200,66 @@ func TestEncodeCorrectsOtherDialects(t *testing.T) {
 		a         fileAttr
 		old, want backend.Attrs
 	}{
-		{"foreign ones stay", fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
+		{
+			"foreign ones stay",
+			fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
 			backend.Attrs{Class: "GLACIER", Header: metadata{"content-type": "text/plain", "cache-control": "no-store"}, Meta: metadata{"color": "red", "owner": "alice", "md5chksum": "x", "btime": "y", "xattr-a": "00"}},
-			backend.Attrs{Class: "GLACIER", Header: metadata{"content-type": "text/plain", "cache-control": "no-store"}, Meta: metadata{"color": "red", "owner": "alice", "md5chksum": "x", "btime": "y", "xattr-a": "00"}}},
-		{"Amazon", fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
+			backend.Attrs{Class: "GLACIER", Header: metadata{"content-type": "text/plain", "cache-control": "no-store"}, Meta: metadata{"color": "red", "owner": "alice", "md5chksum": "x", "btime": "y", "xattr-a": "00"}},
+		},
+		{
+			"Amazon",
+			fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
 			backend.Attrs{Meta: metadata{"file-permissions": "0100644", "file-owner": "0", "file-group": "0", "file-mtime": "1ns", "file-atime": "1ns"}},
-			backend.Attrs{Meta: metadata{"file-permissions": "0100600", "file-owner": "1", "file-group": "2", "file-mtime": "1700000000000000005ns"}}},
-		{"Google", fileAttr{Mode: reg | 0o4600, UID: 1, GID: 2},
+			backend.Attrs{Meta: metadata{"file-permissions": "0100600", "file-owner": "1", "file-group": "2", "file-mtime": "1700000000000000005ns"}},
+		},
+		{
+			"Google",
+			fileAttr{Mode: reg | 0o4600, UID: 1, GID: 2},
 			backend.Attrs{Meta: metadata{"goog-reserved-posix-mode": "644", "goog-reserved-posix-uid": "0", "goog-reserved-posix-gid": "0", "gcsfuse_mtime": "2020-01-01T00:00:00Z", "goog-reserved-file-mtime": "1"}},
-			backend.Attrs{Meta: metadata{"goog-reserved-posix-mode": "4600", "goog-reserved-posix-uid": "1", "goog-reserved-posix-gid": "2", "gcsfuse_mtime": "2023-11-14T22:13:20.000000005Z", "goog-reserved-file-mtime": "1700000000"}}},
-		{"s3sync", fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
+			backend.Attrs{Meta: metadata{"goog-reserved-posix-mode": "4600", "goog-reserved-posix-uid": "1", "goog-reserved-posix-gid": "2", "gcsfuse_mtime": "2023-11-14T22:13:20.000000005Z", "goog-reserved-file-mtime": "1700000000"}},
+		},
+		{
+			"s3sync",
+			fileAttr{Mode: reg | 0o600, UID: 1, GID: 2},
 			backend.Attrs{Meta: metadata{"permissions": "420", "owner": "0", "group": "0"}},
-			backend.Attrs{Meta: metadata{"permissions": "384", "owner": "1", "group": "2"}}},
-		{"link of metadata that stays one", fileAttr{Mode: lnk | 0o777, UID: 1, GID: 2, Target: "t"},
+			backend.Attrs{Meta: metadata{"permissions": "384", "owner": "1", "group": "2"}},
+		},
+		{
+			"link of metadata that stays one",
+			fileAttr{Mode: lnk | 0o777, UID: 1, GID: 2, Target: "t"},
 			backend.Attrs{Header: metadata{"content-type": "application/link"}, Meta: metadata{"symlink-target": "t"}},
-			backend.Attrs{Header: metadata{"content-type": "application/link"}, Meta: metadata{"symlink-target": "t"}}},
-		{"link of metadata whose body is the target now", fileAttr{Mode: lnk | 0o777, UID: 1, GID: 2},
+			backend.Attrs{Header: metadata{"content-type": "application/link"}, Meta: metadata{"symlink-target": "t"}},
+		},
+		{
+			"link of metadata whose body is the target now",
+			fileAttr{Mode: lnk | 0o777, UID: 1, GID: 2},
 			backend.Attrs{Header: metadata{"content-type": "application/link"}, Meta: metadata{"symlink-target": "t", "is_symlink": "true"}},
-			backend.Attrs{Meta: metadata{"is_symlink": "true"}}},
-		{"link that is a file now", fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
+			backend.Attrs{Meta: metadata{"is_symlink": "true"}},
+		},
+		{
+			"link that is a file now",
+			fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
 			backend.Attrs{Meta: metadata{"--symlink-target": "t", "gcsfuse_symlink_target": "t", "goog-reserved-file-is-symlink": "true", "is_symlink": "true"}},
-			backend.Attrs{}},
-		{"directory that is a file now", fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
+			backend.Attrs{},
+		},
+		{
+			"directory that is a file now",
+			fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
 			backend.Attrs{Header: metadata{"content-type": "application/directory"}, Meta: metadata{"hdi_isfolder": "true"}},
-			backend.Attrs{}},
-		{"directory of Swift", fileAttr{Mode: dir | 0o755, UID: 1, GID: 2},
+			backend.Attrs{},
+		},
+		{
+			"directory of Swift",
+			fileAttr{Mode: dir | 0o755, UID: 1, GID: 2},
 			backend.Attrs{Header: metadata{"content-type": "application/directory"}},
-			backend.Attrs{Header: metadata{"content-type": "application/directory"}}},
-		{"device that is a file now", fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
-			backend.Attrs{Meta: metadata{"thawfs-rdev": "1", "rdev": "1"}}, backend.Attrs{}},
+			backend.Attrs{Header: metadata{"content-type": "application/directory"}},
+		},
+		{
+			"device that is a file now",
+			fileAttr{Mode: reg | 0o644, UID: 1, GID: 2},
+			backend.Attrs{Meta: metadata{"thawfs-rdev": "1", "rdev": "1"}},
+			backend.Attrs{},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.a.Mtime = now
@@ -280,8 +340,10 @@ func drawAttr(t *rapid.T) fileAttr {
 
 func TestAttributesRoundTrip(t *testing.T) {
 	foreign := []string{"", "x", "420", "0100644", "100644", "10644", "1700000000.5", "2023-11-14T22:13:20Z", "5ns", "%7B%7D", "true"}
-	names := append([]string{"mode", "permissions", "file-permissions", "xattr", "mtime", "file-mtime", "gcsfuse_mtime", "ctime", "atime", "file-atime",
-		"hdi_isfolder", "other"}, uidNames...)
+	names := append([]string{
+		"mode", "permissions", "file-permissions", "xattr", "mtime", "file-mtime", "gcsfuse_mtime", "ctime", "atime", "file-atime",
+		"hdi_isfolder", "other",
+	}, uidNames...)
 	rapid.Check(t, func(t *rapid.T) {
 		old := backend.Attrs{Meta: rapid.MapOf(rapid.SampledFrom(append(names, rdevNames...)), rapid.SampledFrom(foreign)).Draw(t, "old")}
 		a := drawAttr(t)

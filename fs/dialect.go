@@ -50,8 +50,11 @@ var (
 	linkNames   = []string{metaLinkGoogle, metaLinkAzure}
 
 	mtimeFields = []timeField{
-		{"mtime", formatTime}, {"file-mtime", formatNano}, {"gcsfuse_mtime", formatRFC3339},
-		{"goog-reserved-file-mtime", formatSeconds}, {"hubiclocallastmodified", formatRFC3339},
+		{"mtime", formatTime},
+		{"file-mtime", formatNano},
+		{"gcsfuse_mtime", formatRFC3339},
+		{"goog-reserved-file-mtime", formatSeconds},
+		{"hubiclocallastmodified", formatRFC3339},
 	}
 	ctimeFields = []timeField{{"ctime", formatTime}, {"file-ctime", formatNano}}
 	atimeFields = []timeField{
