@@ -3,13 +3,9 @@ package entries
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,17 +17,13 @@ import (
 )
 
 const (
-	writeBehind  = 2 * time.Second // a batch costs one fsync
-	flushAt      = 10_000          // records that end the wait
-	maxPending   = 40_000          // records in memory; more are not remembered
-	maxFile      = 256 << 20       // bytes of a generation, about a million records
-	maxKey       = 8 << 10         // bytes; longer keys are not remembered
-	memoryBucket = "objects.1"     // the number is that of the record's format
-	oldSuffix    = ".old"
+	writeBehind = 2 * time.Second // a batch costs one fsync
+	flushAt     = 10_000          // records that end the wait
+	maxPending  = 40_000          // records in memory; more are not remembered
+	maxFile     = 256 << 20       // bytes of a generation, about a million records
+	maxKey      = 8 << 10         // bytes; longer keys are not remembered
+	oldSuffix   = ".old"
 )
-
-// errDamaged says that the file cannot be read.
-var errDamaged = errors.New("file is damaged")
 
 // A memory keeps attributes by version in a bbolt file, written behind in batches. The nil
 // memory remembers nothing.
@@ -219,31 +211,6 @@ func (m *memory) flush() {
 	m.mu.Unlock()
 }
 
-// write stores a batch, and nothing if all of it is there already.
-func write(db *bolt.DB, batch map[string][]byte) error {
-	errSame := errors.New("nothing new")
-	err := db.Update(func(tx *bolt.Tx) error {
-		b, changed := tx.Bucket([]byte(memoryBucket)), false
-		for _, key := range slices.Sorted(maps.Keys(batch)) {
-			if bytes.Equal(b.Get([]byte(key)), batch[key]) {
-				continue
-			}
-			changed = true
-			if err := b.Put([]byte(key), batch[key]); err != nil {
-				return err
-			}
-		}
-		if !changed {
-			return errSame
-		}
-		return nil
-	})
-	if errors.Is(err, errSame) {
-		return nil
-	}
-	return err
-}
-
 // rotate makes the file the old one and begins another.
 func (m *memory) rotate() {
 	g := m.dbs.Load()
@@ -295,34 +262,4 @@ func (m *memory) openOrRenew(path string) (*bolt.DB, error) {
 		return nil, err
 	}
 	return openFile(path)
-}
-
-func openFile(path string) (db *bolt.DB, err error) {
-	opts := &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType}
-	err = guarded(func() error {
-		if db, err = bolt.Open(path, 0o600, opts); err != nil {
-			return err
-		}
-		return db.Update(func(tx *bolt.Tx) error {
-			_, err := tx.CreateBucketIfNotExists([]byte(memoryBucket))
-			return err
-		})
-	})
-	if err != nil && db != nil {
-		_ = db.Close() // the first error tells more
-		db = nil
-	}
-	return db, err
-}
-
-// guarded turns what bbolt does on a damaged file, a panic or a fault in mapped memory, into
-// errDamaged.
-func guarded(do func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return do()
 }
