@@ -2,6 +2,8 @@ package recall
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -24,5 +26,85 @@ type Caller struct {
 //   - the error of ctx: the caller was interrupted. What was begun goes on.
 //   - other errors of the store.
 func (m *Manager) Open(ctx context.Context, ref backend.Ref, obj backend.Object, by Caller) error {
-	return backend.ErrArchived
+	if by.NonBlock {
+		return fmt.Errorf("recall %q: %w, and the open may not wait: nothing is begun for it", ref, backend.ErrArchived)
+	}
+	j, err := m.engage(ctx, ref, obj, ask{implicit: true, by: by})
+	if err != nil {
+		return err
+	}
+	return m.await(ctx, j)
+}
+
+// await returns when the object of j is readable, or why that is not waited for.
+func (m *Manager) await(ctx context.Context, j *job) error {
+	timer := time.NewTimer(m.o.Wait)
+	defer timer.Stop()
+	waits := false
+	for {
+		m.mu.Lock()
+		s, changed := j.standingLocked(), j.changed
+		err := m.verdictLocked(j, s)
+		if s == onItsWay && err == nil && !waits {
+			err = m.joinLocked(j)
+			waits = err == nil
+		} else if waits && (s != onItsWay || err != nil) {
+			m.leaveLocked(j)
+			waits = false
+		}
+		m.mu.Unlock()
+		if s == isReadable || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+			continue
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-timer.C:
+			err = fmt.Errorf("recall %q: %w: it was not back within %v", j.ref, backend.ErrArchived, m.o.Wait)
+		case <-m.life.Done():
+			err = ErrClosed
+		}
+		m.mu.Lock()
+		m.leaveLocked(j)
+		m.mu.Unlock()
+		return err
+	}
+}
+
+// verdictLocked is why an open of j fails in this standing, nil if it does not or waits.
+func (m *Manager) verdictLocked(j *job, s standing) error {
+	switch {
+	case s == isReadable:
+		return nil
+	case m.o.Policy == ExplicitOnly && s == onItsWay:
+		return fmt.Errorf("recall %q: %w: a restore is on its way", j.ref, ErrExplicit)
+	case s == isFailed:
+		return j.failureLocked()
+	case s == isOver && j.end != nil:
+		return j.end
+	case s == isOver:
+		return fmt.Errorf("recall %q: %w again", j.ref, backend.ErrArchived)
+	}
+	return nil
+}
+
+// joinLocked makes the caller one of those who wait for j, if there is room.
+func (m *Manager) joinLocked(j *job) error {
+	if m.o.Wait <= 0 {
+		return fmt.Errorf("recall %q: %w: due by %s", j.ref, backend.ErrArchived, j.etaLocked().UTC().Format(time.RFC3339))
+	}
+	if m.o.Waiters >= 0 && m.waiting >= m.o.Waiters {
+		return fmt.Errorf("recall %q: %w: %d opens wait already", j.ref, backend.ErrArchived, m.waiting)
+	}
+	m.waiting++
+	j.waiters++
+	m.wakeLocked(j, time.Now()) // it is looked at more often now
+	return nil
+}
+
+func (m *Manager) leaveLocked(j *job) {
+	m.waiting--
+	j.waiters--
 }

@@ -14,22 +14,25 @@
 // The journal remembers what the store cannot tell: that a restore was about to be sent, who
 // asked, for how long, and how much of the day's budget is gone. It is written before the
 // request is sent. It is a bbolt file: a job and the budget it takes change in one durable
-// transaction, concurrent ones share an fsync, and a hundred thousand jobs are updated in
-// place, all of which an append-only file of our own would have to grow up to. Losing it
-// costs the memory of who asked and of today's budget, but no second request.
+// transaction, and a hundred thousand jobs are updated in place, which an append-only file
+// of our own would have to grow up to. Losing it costs the memory of who asked and of
+// today's budget, but no second request.
 //
 // # What a job goes through
 //
 //	asked ──► restoring ──► restored ──► (lapsed: the job ends)
 //	  └───────────┴──► failed ──► asked again, when its back-off is over
 //
-// state.go has the transitions, act.go the conversation with the store, poll.go the poller.
+// state.go has the transitions, act.go the conversation with the store, poll.go the poller,
+// guard.go what stops a storm. A job is busy while one goroutine talks to the store about it;
+// others wait for that to end and look again.
 package recall
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -103,19 +106,78 @@ func or[T int | int64 | time.Duration](limit *T, def T) {
 	}
 }
 
+const (
+	maxJobs     = 1 << 20 // at about 1 KiB each
+	maxRequests = 64      // to stores at once, of all jobs together
+)
+
 // A Manager brings archived objects back. Its methods may be called concurrently.
 type Manager struct {
-	o Options
+	o       Options
+	journal *journal
+	slots   chan struct{} // holds a token for each request under way
+
+	life context.Context // of the goroutines; ended by Close
+	end  context.CancelFunc
+	work sync.WaitGroup
+	poke chan struct{} // there is something new to look at
+
+	mu       sync.Mutex // nothing is locked while it is held but the journal's leaf
+	closed   bool
+	jobs     map[backend.Ref]*job
+	holds    map[backend.Ref]int // open handles on restored copies
+	waiting  int                 // opens that wait
+	guards   guards
+	pace     pace
+	moved    chan struct{}   // closed and replaced when a pass of the poller is over
+	mute     map[string]bool // buckets whose listings do not tell of restores
+	earliest time.Time       // when the poller will look next; zero: when it is poked
 }
 
-// New opens the journal and goes on with the jobs in it. The caller ends it with Close.
+// New opens the journal and goes on with the jobs in it: the poller asks the store about
+// all of them. The caller ends it with Close.
 func New(o Options) (*Manager, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	return &Manager{o: o}, nil
+	j, err := openJournal(o.Path, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		o: o, journal: j, slots: make(chan struct{}, maxRequests), poke: make(chan struct{}, 1),
+		jobs: map[backend.Ref]*job{}, holds: map[backend.Ref]int{}, guards: newGuards(o),
+		pace: pace{}, moved: make(chan struct{}), mute: map[string]bool{},
+	}
+	if err := m.adopt(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	m.life, m.end = context.WithCancel(context.Background())
+	m.work.Go(m.poll)
+	return m, nil
+}
+
+// adopt takes over what the journal remembers.
+func (m *Manager) adopt() error {
+	now := time.Now()
+	m.mu.Lock() // nobody else is here yet; it keeps the rule simple
+	defer m.mu.Unlock()
+	return m.journal.load(func(ref backend.Ref, r record) {
+		m.jobs[ref] = adoptedJob(ref, r, now)
+	}, m.guards.budget.remember)
 }
 
 // Close ends all waits and the poller. Jobs go on in the store; the next Manager with this
-// journal finds them.
-func (m *Manager) Close() error { return nil }
+// journal finds them. A request that is being sent is waited for.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return nil
+	}
+	m.closed = true
+	m.mu.Unlock()
+	m.end()
+	m.work.Wait()
+	return m.journal.Close()
+}

@@ -2,6 +2,7 @@ package recall
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -15,10 +16,24 @@ type Explicit struct {
 }
 
 // Request asks for ref and returns what its job is then; it does not wait for the object.
-// The burst limit does not bind it and no back-off either; the budget does unless
-// e.OverBudget. A running restore becomes a faster one if e.Tier is faster; a copy that
-// exists is kept for e.Days from now if it would end before. It fails with ErrRefused,
-// ErrFailed, backend.ErrInvalid for a tier that the class does not have, or as Open does.
+// The zero Job means that no job is needed: the object is readable. The burst limit does not
+// bind it and no back-off either; the budget does unless e.OverBudget. A running restore
+// becomes a faster one if e.Tier is faster; a copy that exists is kept for e.Days from now if
+// it would end before. It fails with ErrRefused, ErrFailed, backend.ErrInvalid for a tier
+// that the class does not have, backend.ErrUnsupported if the restore of somebody else would
+// have to be made faster, or as Open does.
 func (m *Manager) Request(ctx context.Context, ref backend.Ref, obj backend.Object, e Explicit) (Job, error) {
-	return Job{}, backend.ErrUnsupported
+	if e.Days < 0 {
+		return Job{}, fmt.Errorf("recall %q: %w: %d days", ref, backend.ErrInvalid, e.Days)
+	}
+	j, err := m.engage(ctx, ref, obj, ask{Explicit: e})
+	if err != nil {
+		return Job{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if j.gone {
+		return Job{}, j.end
+	}
+	return j.showLocked(), nil
 }

@@ -1,0 +1,128 @@
+package recall
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+const day = 24 * time.Hour
+
+// Storage classes and tiers as S3 has them. Stores with other words are served too: they
+// get the tier that was asked for, or none.
+const (
+	glacier     = "GLACIER"
+	deepArchive = "DEEP_ARCHIVE"
+	tiering     = "INTELLIGENT_TIERING"
+
+	expedited = "Expedited"
+	standard  = "Standard"
+	bulk      = "Bulk"
+)
+
+// A span is how long a restore takes: at least, at most.
+type span struct{ least, most time.Duration }
+
+// spans is the table in "Archive retrieval options" of the S3 user guide. Where it has no
+// lower bound, half of the upper one stands: looking then is early enough.
+var spans = map[string]map[string]span{
+	glacier: {
+		expedited: {time.Minute, 5 * time.Minute},
+		standard:  {3 * time.Hour, 5 * time.Hour},
+		bulk:      {5 * time.Hour, 12 * time.Hour},
+	},
+	deepArchive: {
+		standard: {6 * time.Hour, 12 * time.Hour},
+		bulk:     {24 * time.Hour, 48 * time.Hour},
+	},
+	// Of objects in its Archive Access tier. Those in Deep Archive Access are as slow as
+	// DEEP_ARCHIVE, but no state of an object tells them apart.
+	tiering: {
+		expedited: {time.Minute, 5 * time.Minute},
+		standard:  {3 * time.Hour, 12 * time.Hour},
+		bulk:      {5 * time.Hour, 48 * time.Hour},
+	},
+}
+
+// usual is how long a restore takes where nobody knows better.
+func usual(class, tier string) span {
+	if s, ok := spans[class][tier]; ok {
+		return s
+	}
+	return span{0, 12 * time.Hour}
+}
+
+// tierFor returns the tier to ask for: the one that is wanted, else what is good for one
+// object or a whole tree. Expedited costs two hundred times as much and is never chosen.
+func tierFor(class, wanted string, tree bool) (string, error) {
+	if class == deepArchive && wanted == expedited {
+		return "", fmt.Errorf("%w: objects of class %s have no tier %s; %s takes up to 12 hours",
+			backend.ErrInvalid, class, wanted, standard)
+	}
+	switch {
+	case wanted != "":
+		return wanted, nil
+	case spans[class] == nil:
+		return "", nil
+	case tree:
+		return bulk, nil
+	}
+	return standard, nil
+}
+
+// daysFor leaves out what a class does not have: objects that INTELLIGENT_TIERING archived
+// come back for good (S3 user guide, "Restoring objects from the S3 Intelligent-Tiering
+// Archive Access and Deep Archive Access tiers").
+func daysFor(class string, wanted, usual int) int {
+	if class == tiering {
+		return 0
+	}
+	if wanted != 0 {
+		return max(wanted, 0)
+	}
+	return max(usual, 0)
+}
+
+// faster reports whether a is a faster tier than b; of words that are not known it is not
+// said.
+func faster(a, b string) bool {
+	order := []string{bulk, standard, expedited}
+	i, j := slices.Index(order, a), slices.Index(order, b)
+	return i > j && j >= 0
+}
+
+// hidesState reports whether a listing cannot tell if obj is archived. Objects below 128 KiB
+// are never moved to an archive tier (S3 user guide, "Amazon S3 Intelligent-Tiering").
+func hidesState(obj backend.Object) bool {
+	return obj.Class == tiering && obj.State == backend.Online && obj.Size >= 128<<10
+}
+
+// A RestoreTimer is a store that knows how long its restores take, better than the table.
+type RestoreTimer interface {
+	RestoreTime(class, tier string) (least, most time.Duration)
+}
+
+// pace remembers how long stores really took, where that is less than they say. It is
+// guarded by Manager.mu and bounded by the number of buckets, classes and tiers.
+type pace map[[3]string]time.Duration
+
+// expectLocked is how long a restore of class and tier in the bucket of ref takes.
+func (m *Manager) expectLocked(store backend.Store, ref backend.Ref, class, tier string) span {
+	s := usual(class, tier)
+	if t, ok := store.(RestoreTimer); ok {
+		s.least, s.most = t.RestoreTime(class, tier)
+	}
+	if took, ok := m.pace[[3]string{ref.Bucket, class, tier}]; ok && took < s.least {
+		s = span{took / 2, 2 * took}
+	}
+	return s
+}
+
+// tookLocked notes how long a job of ours took, or had taken at most when it was seen.
+func (m *Manager) tookLocked(j *job, now time.Time) {
+	if r := &j.rec; !r.Foreign && r.Tier != "" {
+		m.pace[[3]string{j.ref.Bucket, r.Class, r.Tier}] = now.Sub(j.born)
+	}
+}
