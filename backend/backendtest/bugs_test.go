@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -186,7 +188,7 @@ func getBugs() []bug {
 	}
 }
 
-// A twoStep reads an object in two requests without an ETag.
+// A twoStep reads an object in two requests without an ETag, between which it is replaced.
 type twoStep struct {
 	s     Full
 	ctx   bg
@@ -199,13 +201,15 @@ func (r *twoStep) Read(p []byte) (int, error) {
 	n := int64(20_000)
 	if r.after {
 		n = -1
+	} else {
+		defer r.s.Put(r.ctx, r.key, body(bytes.Repeat([]byte("f"), 85_000)), opts{})
 	}
-	body, err := r.s.Get(r.ctx, r.key, "", r.off, n)
+	content, err := r.s.Get(r.ctx, r.key, "", r.off, n)
 	if err != nil {
 		return 0, err
 	}
-	defer body.Close()
-	got, err := io.ReadAtLeast(body, p, 1)
+	defer content.Close()
+	got, err := content.Read(p)
 	r.off, r.after = r.off+int64(got), true
 	return got, err
 }
@@ -223,10 +227,31 @@ func (m mute) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// A meeting lets all contenders of a race look before the first of them goes on.
+type meeting struct {
+	mu sync.Mutex
+	at map[string]chan struct{} // by key; guarded by mu
+	n  map[string]int           // who has come; guarded by mu
+}
+
+func (m *meeting) wait(key string) {
+	m.mu.Lock()
+	if m.at[key] == nil {
+		m.at[key] = make(chan struct{})
+	}
+	at := m.at[key]
+	if m.n[key]++; m.n[key] == contenders {
+		close(at)
+	}
+	m.mu.Unlock()
+	<-at
+}
+
 func putBugs() []bug {
 	put := func(name, check string, do func(s Full, ctx bg, key string, r *io.SectionReader, o opts) (obj, error)) bug {
 		return bug{name, check, in(func(s Full) backend.Store { return badPut{s, do} })}
 	}
+	looked := &meeting{at: map[string]chan struct{}{}, n: map[string]int{}}
 	return []bug{
 		put("ignores IfMatch", "Put honours IfMatch", func(s Full, ctx bg, key string, r *io.SectionReader, o opts) (obj, error) {
 			o.IfMatch = ""
@@ -237,7 +262,9 @@ func putBugs() []bug {
 			return s.Put(ctx, key, r, o)
 		}),
 		put("looks, then puts", "Put with IfAbsent: of many one wins", func(s Full, ctx bg, key string, r *io.SectionReader, o opts) (obj, error) {
-			if _, err := s.Head(ctx, key); err == nil {
+			_, err := s.Head(ctx, key)
+			looked.wait(key)
+			if err == nil {
 				return obj{}, fault(OpPut, key, backend.ErrChanged)
 			}
 			o.Cond = backend.Cond{}
