@@ -51,12 +51,12 @@ func newDaemon(m *fs.Mount, a about, log *slog.Logger, drainTimeout time.Duratio
 
 // run serves until the end. Requests come from l, which it closes, and from signals.
 func (d *daemon) run(l net.Listener, signals <-chan os.Signal) pending {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
+	go func() { // not waited for: what programs hold open after a lazy unmount ends with this process
 		d.m.Wait()
 		close(d.gone)
-	})
+	}()
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	srv := &http.Server{Handler: d.control(), ReadHeaderTimeout: closeLimit}
 	wg.Go(func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -163,8 +163,7 @@ func (d *daemon) unmount(ctx context.Context, leave bool) (pending, error) {
 	case <-d.gone:
 	default:
 		if err := unmountFS(ctx, d.m); err != nil {
-			return pending{}, wrong("cannot unmount "+d.about.Mountpoint+": "+err.Error(),
-				"Close what is open there, leave the directory, and try again.").because(err)
+			return pending{}, err
 		}
 	}
 	if leave {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -109,7 +110,7 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 	undo.add(func() { _ = socket.Close() }) // nobody has connected to any purpose
 	m, err := j.mountFS(service, cache.path, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, wrong(fmt.Sprintf("%s cannot be mounted on %s: %v", j.source, j.mountpoint, err), "").because(err)
 	}
 	undo.add(func() { takeDown(m) })
 	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout)

@@ -65,7 +65,7 @@ func umount(ctx context.Context, path string, leave bool, stdout, stderr io.Writ
 	}
 	wasDead := dead(path)
 	if err := kernelUnmount(path, wasDead); err != nil {
-		return wrong(fmt.Sprintf("cannot unmount %s: %v", path, err), "Close what is open there, leave the directory, and try again.").because(err)
+		return busy(path, err)
 	}
 	if wasDead {
 		fmt.Fprintf(stdout, "The process of the mount was dead. Cleared away. What it had not sent is in the journal: the next mount of %s sends it.\n", on.Source)
@@ -111,8 +111,11 @@ func (u *unmounting) run(ctx context.Context, leave bool) error {
 		}
 	}
 	left, err := u.unmount(ctx, leave, signals, line)
+	if p, ok := errors.AsType[*problem](err); ok {
+		return busy(u.about.Mountpoint, p)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("unmount %s: %w", u.about.Mountpoint, err)
 	}
 	line.clear()
 	waitPid(end)
