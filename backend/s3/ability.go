@@ -29,7 +29,7 @@ func newAbilities(custom bool, log *slog.Logger) *abilities {
 		"If-Match in CompleteMultipartUpload": &a.completeMatch, "If-None-Match in CompleteMultipartUpload": &a.completeAbsent,
 		"x-amz-copy-source-if-match in CopyObject": &a.copySource, "x-amz-copy-source-if-match in UploadPartCopy": &a.partSource,
 	} {
-		one.name, one.log = name, log
+		one.name, one.log, one.turn = name, log, make(chan struct{}, 1)
 		if !custom {
 			one.state.Store(able)
 		}
@@ -48,6 +48,25 @@ type ability struct {
 	name  string
 	log   *slog.Logger
 	state atomic.Int32
+	turn  chan struct{} // held by the one request that finds out
+}
+
+// settle waits for the turn to find out and returns unknown if it is the caller's: done must be
+// called then.
+func (a *ability) settle(ctx context.Context) (state int32, done func(), err error) {
+	if state := a.state.Load(); state != unknown {
+		return state, nil, nil
+	}
+	select {
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return unknown, nil, ctx.Err()
+	}
+	if state := a.state.Load(); state != unknown {
+		<-a.turn
+		return state, nil, nil
+	}
+	return unknown, func() { <-a.turn }, nil
 }
 
 func (a *ability) is(state int32) bool { return a.state.Load() == state }
@@ -76,18 +95,24 @@ func (s *Store) under(ctx context.Context, key string, c backend.Cond, match, ab
 }
 
 func (s *Store) underMatch(ctx context.Context, key string, c backend.Cond, a *ability, do func(backend.Cond) error) error {
+	state, done, err := a.settle(ctx)
 	switch {
-	case a.is(able):
+	case err != nil:
+		return err
+	case state == able:
 		return changed(c, do(c))
-	case a.is(unable):
-		return a.refuse()
+	case state == unknown:
+		defer done()
 	}
 	if obj, err := s.head(ctx, key); err != nil {
 		return changed(c, err)
 	} else if obj.ETag != c.IfMatch {
 		return other(obj.ETag, c.IfMatch)
 	}
-	err := do(backend.Cond{IfMatch: impossible})
+	if state == unable {
+		return a.refuse()
+	}
+	err = do(backend.Cond{IfMatch: impossible})
 	switch sentinel := answerOf(changed(c, err)); {
 	case err == nil:
 		// Done all the same, a moment after the version was seen to be the right one.
@@ -106,20 +131,31 @@ func (s *Store) underMatch(ctx context.Context, key string, c backend.Cond, a *a
 // upload cannot be done twice: there the condition is looked at here and sent, and a server
 // that ignores it leaves a moment in between.
 func (s *Store) underAbsent(ctx context.Context, key string, c backend.Cond, a *ability, do func(backend.Cond) error) error {
-	switch {
-	case a.is(able):
+	twice := a == &s.svc.can.putAbsent
+	state := a.state.Load()
+	if twice {
+		settled, done, err := a.settle(ctx)
+		if err != nil {
+			return err
+		}
+		if state = settled; state == unknown {
+			defer done()
+		}
+	}
+	if state == able {
 		return do(c)
-	case a.is(unable):
-		return a.refuse()
 	}
 	if obj, err := s.head(ctx, key); err == nil {
 		return fmt.Errorf("%w: it exists with ETag %q", backend.ErrChanged, obj.ETag)
 	} else if answerOf(err) != backend.ErrNotExist {
 		return err
 	}
+	if state == unable {
+		return a.refuse()
+	}
 	err := do(c)
 	switch sentinel := answerOf(err); {
-	case err == nil && a == &s.svc.can.putAbsent:
+	case err == nil && twice:
 		if again := do(c); again == nil {
 			a.learn(unable)
 		} else if answerOf(again) == backend.ErrChanged {
@@ -134,25 +170,43 @@ func (s *Store) underAbsent(ctx context.Context, key string, c backend.Cond, a *
 }
 
 // fromVersion makes a copy of the version that from names; do gets the ETag to require, "" for
-// none.
-func (s *Store) fromVersion(ctx context.Context, from backend.Object, a *ability, do func(ifMatch string) error) error {
-	if from.ETag == "" || a.is(able) {
-		return do(from.ETag)
+// none, and returns that of what it made. A server that ignores the condition is asked for the
+// version before and behind the copy.
+func (s *Store) fromVersion(ctx context.Context, from backend.Object, a *ability, do func(ifMatch string) (etag string, err error)) error {
+	if from.ETag == "" {
+		_, err := do("")
+		return err
+	}
+	state, done, err := a.settle(ctx)
+	switch {
+	case err != nil:
+		return err
+	case state == able:
+		_, err := do(from.ETag)
+		return err
+	case state == unknown:
+		defer done()
 	}
 	if _, err := s.source(ctx, from); err != nil {
 		return err
 	}
-	if a.is(unable) {
-		return do("") // all that can be known was just looked at
-	}
-	err := do(impossible)
+	made, err := do(impossible)
 	switch {
-	case err == nil:
-		a.learn(unable)
-	case answerOf(err) == backend.ErrChanged:
+	case err != nil && answerOf(err) == backend.ErrChanged:
 		a.learn(able)
-		return do(from.ETag)
+		_, err := do(from.ETag)
+		return err
+	case err != nil:
+		return err
 	}
+	a.learn(unable)
+	if a == &s.svc.can.copySource && len(made) == len(from.ETag) && len(made) == len(impossible) {
+		if made != from.ETag { // both are MD5 sums
+			return other(made, from.ETag)
+		}
+		return nil
+	}
+	_, err = s.source(ctx, from)
 	return err
 }
 

@@ -35,7 +35,7 @@ func (s *Store) DeleteBatch(ctx context.Context, keys []string) map[string]error
 	}
 	var good []string
 	for _, key := range keys {
-		switch err := checkKey(key); {
+		switch err := s.checkKey(key); {
 		case err != nil:
 			fail(key, err)
 		case strings.ContainsFunc(key, func(r rune) bool { return !inXML(r) }):
@@ -84,9 +84,4 @@ func md5Instead(stack *middleware.Stack) error {
 		return fmt.Errorf("the SDK's checksum step has another name: %w", err)
 	}
 	return smithyhttp.AddContentChecksumMiddleware(stack)
-}
-
-// inXML reports whether XML 1.0 can hold a character and hand it back as it was.
-func inXML(r rune) bool {
-	return r == '\t' || r == '\n' || r >= ' ' && r != '\ufffe' && r != '\uffff'
 }

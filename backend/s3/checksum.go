@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -98,10 +99,7 @@ type sending struct {
 // it, if it has one.
 func (c *checksums) prepare(body *io.SectionReader, known *uint64) (*sending, error) {
 	p := &sending{sums: c, how: c.now(), body: io.NewSectionReader(body, 0, body.Size()), crc: known}
-	switch {
-	case p.how == contentMD5:
-		return p, p.sum()
-	case p.how == crc64nvme && known == nil:
+	if p.how == crc64nvme && known == nil {
 		h := nvme.New()
 		if _, err := io.Copy(h, io.NewSectionReader(p.body, 0, p.body.Size())); err != nil {
 			return nil, &localError{err}
@@ -111,6 +109,9 @@ func (c *checksums) prepare(body *io.SectionReader, known *uint64) (*sending, er
 	}
 	if p.body.Size() == 0 && p.crc != nil && *p.crc != 0 {
 		return nil, mismatch(0, *p.crc) // no Read will come by to notice
+	}
+	if p.how == contentMD5 {
+		return p, p.sum()
 	}
 	return p, nil
 }
@@ -126,7 +127,7 @@ func (p *sending) sum() error {
 }
 
 // reader is the body for the request.
-func (p *sending) reader() io.ReadSeeker {
+func (p *sending) reader() *checkedBody {
 	r := &checkedBody{r: io.NewSectionReader(p.body, 0, p.body.Size()), size: p.body.Size()}
 	if p.crc != nil {
 		r.want, r.sum = *p.crc, nvme.New()
@@ -187,30 +188,53 @@ func mismatch(got, want uint64) error {
 // checkedBody is a body that verifies itself while it is sent: the last bytes are not handed
 // out unless all of them match the checksum, so that a server gets either the right bytes or
 // less than it was promised, which it discards. Not every server looks at checksums.
+//
+// A body that has failed once cannot be rewound, which keeps the SDK from sending it again. All
+// it may get to see of the failure is that the server hung up.
 type checkedBody struct {
 	r    *io.SectionReader
 	size int64
 	at   int64 // bytes read in a row from the beginning; -1 after any other Seek
 	want uint64
 	sum  hash.Hash64 // nil: nothing is known to compare with
+
+	mu     sync.Mutex // guards failed: the transport reads in a goroutine of its own
+	failed error
+}
+
+// failure is why the body could not be sent; nil if that was not for the body.
+func (b *checkedBody) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
+}
+
+func (b *checkedBody) fail(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failed = err
+	return err
 }
 
 func (b *checkedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if err != nil && err != io.EOF {
-		return n, &localError{err}
+		return n, b.fail(&localError{err})
 	}
 	if b.sum == nil || b.at < 0 || n == 0 {
 		return n, err
 	}
 	_, _ = b.sum.Write(p[:n]) // a hash returns no error
 	if b.at += int64(n); b.at == b.size && b.sum.Sum64() != b.want {
-		return 0, mismatch(b.sum.Sum64(), b.want)
+		return 0, b.fail(mismatch(b.sum.Sum64(), b.want))
 	}
 	return n, err
 }
 
 func (b *checkedBody) Seek(offset int64, whence int) (int64, error) {
+	if err := b.failure(); err != nil {
+		return 0, err
+	}
 	pos, err := b.r.Seek(offset, whence)
 	if whence == io.SeekCurrent && offset == 0 {
 		return pos, err // only asks

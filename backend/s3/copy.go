@@ -31,14 +31,14 @@ const (
 func (s *Store) Copy(ctx context.Context, from backend.Object, to string, opts backend.CopyOptions) (backend.Object, error) {
 	obj, err := s.copy(ctx, from, to, opts)
 	if err != nil {
-		return backend.Object{}, s.fail(ctx, "copy", from.Key, err)
+		return backend.Object{}, s.fail(ctx, "copy", to, err)
 	}
 	return obj, nil
 }
 
 func (s *Store) copy(ctx context.Context, from backend.Object, to string, opts backend.CopyOptions) (backend.Object, error) {
 	for _, key := range []string{from.Key, to} {
-		if err := checkKey(key); err != nil {
+		if err := s.checkKey(key); err != nil {
 			return backend.Object{}, fmt.Errorf("%q: %w", key, err)
 		}
 	}
@@ -115,13 +115,13 @@ func (s *Store) copyWhole(ctx context.Context, from backend.Object, to string, o
 		return backend.Object{}, err
 	}
 	in.StorageClass = attrs.class // without one S3 takes the default, not the source's
-	err = s.fromVersion(ctx, from, &s.svc.can.copySource, func(ifMatch string) error {
+	err = s.fromVersion(ctx, from, &s.svc.can.copySource, func(ifMatch string) (string, error) {
 		in.CopySourceIfMatch = quoted(ifMatch)
 		out, err := s.client.CopyObject(ctx, in, s.client.waiting, with(attrs.apiOptions()...))
 		if err == nil && out.CopyObjectResult != nil {
 			made.ETag, made.ModTime = bare(out.CopyObjectResult.ETag), modTime(out.CopyObjectResult.LastModified)
 		}
-		return err
+		return made.ETag, err
 	})
 	if err != nil {
 		return backend.Object{}, changed(opts.Cond, err)
@@ -188,7 +188,7 @@ func (s *Store) copyParts(ctx context.Context, up backend.Upload, src backend.Ob
 func (s *Store) CopyPart(ctx context.Context, up backend.Upload, number int, from backend.Object, off, n int64) (backend.Part, error) {
 	part, err := s.copyPart(ctx, up, number, from, off, n)
 	if err != nil {
-		return backend.Part{}, s.fail(ctx, "copy part", from.Key, s.lost(ctx, up, err))
+		return backend.Part{}, s.fail(ctx, "copy part", up.Key, s.lost(ctx, up, err))
 	}
 	return part, nil
 }
@@ -202,17 +202,17 @@ func (s *Store) copyPart(ctx context.Context, up backend.Upload, number int, fro
 		CopySource: s.copySource(from.Key), CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", off, off+n-1)),
 	}
 	part := backend.Part{Number: number, Size: n} // no CRC: versitygw's answer has that of the whole source
-	err := s.fromVersion(ctx, from, &s.svc.can.partSource, func(ifMatch string) error {
+	err := s.fromVersion(ctx, from, &s.svc.can.partSource, func(ifMatch string) (string, error) {
 		in.CopySourceIfMatch = quoted(ifMatch)
 		out, err := s.client.UploadPartCopy(ctx, in, s.client.waiting)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if out.CopyPartResult == nil || bare(out.CopyPartResult.ETag) == "" {
-			return fmt.Errorf("%w: the answer names no part", backend.ErrUnavailable)
+			return "", fmt.Errorf("%w: the answer names no part", backend.ErrUnavailable)
 		}
 		part.ETag = bare(out.CopyPartResult.ETag)
-		return nil
+		return part.ETag, nil
 	})
 	return part, err
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -242,8 +243,14 @@ func neverAgain(err error) aws.Ternary {
 	var certificate *tls.CertificateVerificationError
 	var local *localError
 	if keyed(err) != nil || errors.As(err, &certificate) || errors.As(err, &local) ||
-		codeOf(err) == "GlacierExpeditedRetrievalNotAvailable" {
+		codeOf(err) == "GlacierExpeditedRetrievalNotAvailable" || brokeDown(err) {
 		return aws.FalseTernary
 	}
 	return aws.UnknownTernary
+}
+
+// brokeDown reports whether a server answered with a web page about an error of its own: a
+// program that failed on this very request (moto, of unknown uploads), not S3's InternalError.
+func brokeDown(err error) bool {
+	return statusOf(err) == http.StatusInternalServerError && strings.HasPrefix(headerOf(err, "Content-Type"), "text/html")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,11 +32,14 @@ func (s *Store) Get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 }
 
 func (s *Store) get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, error) {
-	if err := checkKey(key); err != nil {
+	if err := s.checkKey(key); err != nil {
 		return nil, err
 	}
 	if off < 0 {
 		return nil, fmt.Errorf("%w: offset %d", backend.ErrInvalid, off)
+	}
+	if n > math.MaxInt64-off {
+		n = -1
 	}
 	if n == 0 {
 		return s.nothing(ctx, key, etag, 0)

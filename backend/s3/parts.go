@@ -1,11 +1,12 @@
 package s3
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,7 +41,7 @@ func (s *Store) NewUpload(ctx context.Context, key string, opts backend.PutOptio
 }
 
 func (s *Store) newUpload(ctx context.Context, key string, a backend.Attrs) (backend.Upload, error) {
-	if err := checkKey(key); err != nil {
+	if err := s.checkKey(key); err != nil {
 		return backend.Upload{}, err
 	}
 	attrs, err := wire(a)
@@ -62,7 +63,7 @@ func (s *Store) newUpload(ctx context.Context, key string, a backend.Attrs) (bac
 			return backend.Upload{Key: key, ID: aws.ToString(out.UploadId)}, nil
 		}
 		if !s.declares(how) || !s.svc.parts.refused(err, how) {
-			return backend.Upload{}, err
+			return backend.Upload{}, unnamable(backend.Cond{}, err)
 		}
 	}
 }
@@ -92,13 +93,14 @@ func (s *Store) UploadPart(ctx context.Context, up backend.Upload, number int, b
 
 func (s *Store) uploadPart(ctx context.Context, up backend.Upload, number int, p *sending) (backend.Part, error) {
 	size := p.body.Size()
+	body := p.reader()
 	out, err := s.client.UploadPart(ctx, &awss3.UploadPartInput{
 		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, PartNumber: aws.Int32(int32(number)),
-		Body: p.reader(), ContentLength: &size,
+		Body: body, ContentLength: &size,
 		ChecksumCRC64NVME: p.crcHeader(), ContentMD5: p.md5Header(),
 	}, unsigned)
 	if err != nil {
-		return backend.Part{}, err
+		return backend.Part{}, cmp.Or(body.failure(), err)
 	}
 	etag := bare(out.ETag)
 	if err := p.confirm(out.ChecksumCRC64NVME, etag, out.ServerSideEncryption, out.SSECustomerAlgorithm); err != nil {
@@ -107,17 +109,31 @@ func (s *Store) uploadPart(ctx context.Context, up backend.Upload, number int, p
 	return backend.Part{Number: number, Size: size, ETag: etag, CRC: *p.crc}, nil
 }
 
-// lost finds out whether an upload is gone when a server failed on one of its parts in another
-// way than to say so (moto breaks down).
-func (s *Store) lost(ctx context.Context, up backend.Upload, err error) error {
-	if statusOf(err) < 500 {
-		return err
-	}
-	_, told := s.client.ListParts(ctx, &awss3.ListPartsInput{
+// noUpload knows the ways to say that an upload is unknown: MinIO has one of its own for IDs
+// of a form it does not give.
+func noUpload(err error) bool {
+	code := codeOf(err)
+	return code == "NoSuchUpload" || code == "XMinioInvalidResourceName"
+}
+
+// exists fails if an upload is unknown.
+func (s *Store) exists(ctx context.Context, up backend.Upload) error {
+	_, err := s.client.ListParts(ctx, &awss3.ListPartsInput{
 		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MaxParts: aws.Int32(1),
 	})
-	if codeOf(told) == "NoSuchUpload" {
-		return told
+	if noUpload(err) {
+		return fmt.Errorf("%w: the upload is finished, aborted or never was (%s)", backend.ErrNotExist, codeOf(err))
+	}
+	return err
+}
+
+// lost finds out whether an upload is gone when a server failed on one of its parts in another
+// way than to say so plainly (moto breaks down).
+func (s *Store) lost(ctx context.Context, up backend.Upload, err error) error {
+	if noUpload(err) || statusOf(err) >= 500 {
+		if told := s.exists(ctx, up); errors.Is(told, backend.ErrNotExist) {
+			return told
+		}
 	}
 	return err
 }
@@ -132,14 +148,28 @@ func (s *Store) Complete(ctx context.Context, up backend.Upload, parts []backend
 }
 
 func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
-	if len(parts) == 0 || !slices.IsSortedFunc(parts, func(a, b backend.Part) int { return a.Number - b.Number }) {
-		return backend.Object{}, fmt.Errorf("%w: the parts are none or not ascending", backend.ErrInvalid)
+	last := 0
+	for _, p := range parts {
+		if p.Number <= last {
+			return backend.Object{}, fmt.Errorf("%w: part %d follows part %d", backend.ErrInvalid, p.Number, last)
+		}
+		last = p.Number
+	}
+	if len(parts) == 0 {
+		return backend.Object{}, fmt.Errorf("%w: no parts", backend.ErrInvalid)
 	}
 	whole, err := wholeCRC(parts, opts.CRC64NVME)
 	if err != nil {
 		return backend.Object{}, err
 	}
 	in := &awss3.CompleteMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MultipartUpload: &types.CompletedMultipartUpload{}}
+	// versitygw calls it a success to complete an upload that was aborted, if only the key
+	// exists; moto breaks down.
+	if s.svc.custom {
+		if err := s.exists(ctx, up); err != nil {
+			return backend.Object{}, err
+		}
+	}
 	checked := s.declares(s.svc.parts.now())
 	if checked && whole != nil {
 		in.ChecksumCRC64NVME, in.ChecksumType = encodeCRC(*whole), types.ChecksumTypeFullObject
@@ -167,7 +197,7 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 // Abort implements backend.PartUploader.
 func (s *Store) Abort(ctx context.Context, up backend.Upload) error {
 	_, err := s.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID})
-	if err != nil && codeOf(err) != "NoSuchUpload" {
+	if err != nil && !noUpload(err) {
 		return s.fail(ctx, "abort upload", up.Key, err)
 	}
 	return nil

@@ -1,9 +1,11 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -24,7 +26,7 @@ func (s *Store) Put(ctx context.Context, key string, body *io.SectionReader, opt
 }
 
 func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (backend.Object, error) {
-	if err := checkKey(key); err != nil {
+	if err := s.checkKey(key); err != nil {
 		return backend.Object{}, err
 	}
 	if limit := s.PartLimits().MaxPut; body.Size() > limit {
@@ -46,7 +48,7 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 				obj = made
 			}
 			if err == nil || !s.svc.sums.refused(err, p.how) {
-				return err
+				return unnamable(c, err)
 			}
 		}
 	})
@@ -56,8 +58,9 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 
 func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireAttrs, c backend.Cond) (backend.Object, error) {
 	size := p.body.Size()
+	body := p.reader()
 	in := &awss3.PutObjectInput{
-		Bucket: &s.bucket, Key: &key, Body: p.reader(), ContentLength: &size,
+		Bucket: &s.bucket, Key: &key, Body: body, ContentLength: &size,
 		ChecksumCRC64NVME: p.crcHeader(), ContentMD5: p.md5Header(),
 		Metadata: attrs.meta, StorageClass: attrs.class,
 		ContentType: attrs.contentType, ContentEncoding: attrs.encoding, ContentLanguage: attrs.language,
@@ -66,13 +69,22 @@ func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireA
 	in.IfMatch, in.IfNoneMatch = conditions(c)
 	out, err := s.client.PutObject(ctx, in, unsigned, with(attrs.apiOptions()...))
 	if err != nil {
-		return backend.Object{}, err
+		return backend.Object{}, cmp.Or(body.failure(), err)
 	}
 	etag := bare(out.ETag)
 	if err := p.confirm(out.ChecksumCRC64NVME, etag, out.ServerSideEncryption, out.SSECustomerAlgorithm); err != nil {
 		return backend.Object{}, err
 	}
 	return backend.Object{Key: key, Size: size, ETag: etag}, nil
+}
+
+// unnamable finds the keys that a server has no way for: nothing else is missing for a PUT
+// that is not conditional, in a bucket that is there (moto, of a key with a newline).
+func unnamable(c backend.Cond, err error) error {
+	if statusOf(err) == http.StatusNotFound && codeOf(err) == "" && c == (backend.Cond{}) {
+		return fmt.Errorf("%w: the store does not find its way to such a key", backend.ErrInvalid)
+	}
+	return err
 }
 
 // unsigned leaves the SHA-256 of the body out of the signature: it costs ten times what the

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -64,6 +65,7 @@ type Service struct {
 	can    *abilities
 	// custom is set for endpoints that are not Amazon's own.
 	custom bool
+	server atomic.Int32 // which it calls itself, see keys.go
 
 	mu      sync.Mutex         // leaf; guards regions
 	regions map[string]*client // by region

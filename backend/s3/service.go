@@ -98,8 +98,9 @@ func (s *Service) locate(ctx context.Context, name string) (*client, error) {
 		return nil, err
 	}
 	c := s.home()
-	_, err := c.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: &name})
+	out, err := c.HeadBucket(ctx, &awss3.HeadBucketInput{Bucket: &name})
 	if err == nil {
+		s.recognize(out.ResultMetadata)
 		return c, nil
 	}
 	// Asked in the wrong region, AWS answers 301, 400 or 403 and names the right one.
@@ -145,5 +146,5 @@ func (s *Service) fail(ctx context.Context, op, bucket string, err error) error 
 	if errors.As(err, &done) {
 		return done
 	}
-	return failure(ctx, bucketURL(bucket), op, "", err)
+	return failure(ctx, "s3:/", op, bucket, err)
 }

@@ -13,11 +13,9 @@ import (
 	"github.com/thawfs/thawfs/backend"
 )
 
-const maxKey = 1024 // bytes (S3 user guide, "Naming Amazon S3 objects")
-
 // Head implements backend.Store.
 func (s *Store) Head(ctx context.Context, key string) (backend.Object, error) {
-	if err := checkKey(key); err != nil {
+	if err := s.checkKey(key); err != nil {
 		return backend.Object{}, s.fail(ctx, "head", key, err)
 	}
 	obj, err := s.head(ctx, key)
@@ -85,25 +83,18 @@ func (s *Store) stored(ctx context.Context, made backend.Object) backend.Object 
 
 // Delete implements backend.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := checkKey(key); err != nil {
+	if err := s.checkKey(key); err != nil {
 		return s.fail(ctx, "delete", key, err)
 	}
 	_, err := s.client.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
-	if err != nil && codeOf(err) != "NoSuchKey" {
-		return s.fail(ctx, "delete", key, err)
+	if err == nil || codeOf(err) == "NoSuchKey" {
+		return nil
 	}
-	return nil
-}
-
-// checkKey refuses keys that no S3 store can hold. What else one refuses, it says itself.
-func checkKey(key string) error {
-	switch {
-	case !backend.ValidKey(key):
-		return backend.ErrInvalid
-	case len(key) > maxKey:
-		return fmt.Errorf("%w: %d bytes of at most %d", backend.ErrTooLong, len(key), maxKey)
+	// versitygw refuses it for the directory of that name, also if that is no object.
+	if _, absent := s.head(ctx, key); strings.HasSuffix(key, "/") && answerOf(absent) == backend.ErrNotExist {
+		return nil
 	}
-	return nil
+	return s.fail(ctx, "delete", key, err)
 }
 
 // conditions are a Cond as headers.
