@@ -202,9 +202,6 @@ func TestKillNineLosesNothingAndIsClearedAway(t *testing.T) {
 	g.close()
 	mustWrite(t, mnt+"/a", "killed")
 	crash(t, w, mnt)
-	if _, err := os.Stat(mnt); !errors.Is(err, unix.ENOTCONN) {
-		t.Fatalf("stat of a dead mount: %v, want ENOTCONN", err)
-	}
 	o := w.must("mount", "--endpoint", g.url, source, mnt) // clears the dead one away
 	if !strings.Contains(o.stdout, "Sending 1 file (6 B) that the last mount left.") {
 		t.Errorf("the next mount said %q", o.stdout)
@@ -422,12 +419,13 @@ func (w *world) pid(mountpoint string) int {
 	panic("a world without THAWFS_RUNTIME_DIR")
 }
 
-// crash kills the daemon of the mount on mountpoint.
+// crash kills the daemon of the mount on mountpoint. What the kernel remembers of the mount is not
+// waited for: users come at once.
 func crash(t *testing.T, w *world, mountpoint string) {
 	t.Helper()
 	pid := w.pid(mountpoint)
 	kill(t, pid, unix.SIGKILL)
-	eventually(t, "the kernel has noticed", func() bool { return ended(pid) && dead(mountpoint) })
+	eventually(t, "it has ended", func() bool { return ended(pid) })
 }
 
 // ended reports whether a process is over, be it that nobody has asked for its exit code yet.

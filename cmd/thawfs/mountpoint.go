@@ -130,10 +130,11 @@ func inside(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// dead reports whether the process behind a FUSE mount is gone.
+// dead reports whether the process behind a FUSE mount is gone. The kernel is told not to
+// answer from what it remembers: attributes outlive the process by their time to live.
 func dead(path string) bool {
-	var st unix.Stat_t
-	return errors.Is(unix.Stat(path, &st), unix.ENOTCONN)
+	var st unix.Statx_t
+	return errors.Is(unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st), unix.ENOTCONN)
 }
 
 // detach takes a mount out of the tree. Programs keep what they have open there.
