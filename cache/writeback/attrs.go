@@ -80,12 +80,15 @@ func (q *Queue) sendMissing(j *job, cause error) outcome {
 		t.CRC = *j.file.crc
 	}
 	q.mu.Unlock()
-	ours, err := q.judge(j.ctx, j, store.raw, head, t)
+	ours, err := q.judge(j.ctx, j, store.raw, head, t, j.attrs)
 	switch {
 	case err != nil:
 		return outcome{err: err}
 	case ours != sent:
 		return outcome{err: lost}
 	}
+	q.mu.Lock()
+	j.file.missing = true
+	q.mu.Unlock()
 	return outcome{obj: head, attrs: j.attrs, stamp: j.file.mark}
 }

@@ -22,6 +22,7 @@ import (
 type sendable struct {
 	size  int64
 	crc   *uint64
+	attrs backend.Attrs
 	plain *atomic.Bool // the store takes no conditions here
 	send  func(backend.Cond) (backend.Object, error)
 }
@@ -39,13 +40,16 @@ func (q *Queue) settle(ctx context.Context, j *job, store *bucketStore, s sendab
 	q.noteTry(j, t)
 	for range settleTries {
 		obj, err := sendCond(ctx, j, store, s)
-		if !errors.Is(err, backend.ErrChanged) {
+		if !errors.Is(err, backend.ErrChanged) && !errors.Is(err, backend.ErrNotExist) {
 			out.obj, out.err = obj, err
 			return
 		}
+		gone := errors.Is(err, backend.ErrNotExist) // the upload: completed by an attempt without an answer?
 		out.err = err
 		head, headErr := store.raw.Head(ctx, j.e.ref.Key)
 		switch {
+		case gone && errors.Is(headErr, backend.ErrNotExist):
+			return
 		case errors.Is(headErr, backend.ErrNotExist):
 			q.setBase(j, base{known: true, tries: j.base.tries}) // deleted by somebody: nothing is in the way
 			continue
@@ -53,13 +57,15 @@ func (q *Queue) settle(ctx context.Context, j *job, store *bucketStore, s sendab
 			out.err = headErr
 			return
 		}
-		ours, err := q.judge(ctx, j, store.raw, head, t)
+		ours, err := q.judge(ctx, j, store.raw, head, t, s.attrs)
 		switch {
 		case err != nil:
 			out.err = err
 			return
 		case ours == sent:
 			out.obj, out.err = head, nil
+			return
+		case gone:
 			return
 		case ours == foreign:
 			out.theirs = &head
@@ -113,11 +119,11 @@ const (
 
 // judge compares head with the base and with all that we ever sent without an answer. The
 // newest is t.
-func (q *Queue) judge(ctx context.Context, j *job, store backend.Store, head backend.Object, t try) (verdict, error) {
+func (q *Queue) judge(ctx context.Context, j *job, store backend.Store, head backend.Object, t try, a backend.Attrs) (verdict, error) {
 	if j.base.known && j.base.obj.ETag != "" && head.ETag == j.base.obj.ETag {
 		return earlier, nil
 	}
-	mine := len(j.attrs.Meta) > 0 && maps.Equal(head.Meta, j.attrs.Meta)
+	mine := len(a.Meta) > 0 && maps.Equal(head.Meta, a.Meta)
 	if head.Size == t.Size && mine && (t.CRC == 0 || head.Size > q.tune.buffered) {
 		return sent, nil
 	}
@@ -133,7 +139,7 @@ func (q *Queue) judge(ctx context.Context, j *job, store backend.Store, head bac
 			}
 		}
 		if sum == old.CRC {
-			if old == t && (mine || len(j.attrs.Meta) == 0) {
+			if old == t && (mine || len(a.Meta) == 0) {
 				return sent, nil
 			}
 			return earlier, nil

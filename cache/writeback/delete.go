@@ -62,7 +62,7 @@ func (q *Queue) startBatchLocked(bucket string, b *batch) {
 		e.batched = false
 		switch {
 		case q.entries[e.ref] != e || e.want == clean:
-		case e.want != gone || e.job != nil || q.held[e.ref] > 0:
+		case e.want != gone || e.job != nil || q.heldLocked(e.ref):
 			q.scheduleLocked(e, e.due) // something else came to pass
 		default:
 			q.due.drop(e)

@@ -52,6 +52,10 @@ type File struct {
 	stored    storedAs
 	upload    *upload
 	early     *early
+	missing   bool      // the staged file was not found; the store has the content
+	fresh     bool      // began empty: worth sending while it grows
+	polled    int64     // its size at the last look
+	notBefore time.Time // of the next attempt to send parts early
 }
 
 // storedAs says that the content with a stamp is in the store.

@@ -91,7 +91,7 @@ func (q *Queue) borrow(ref backend.Ref) (*File, error) {
 			f.opened++
 			f.stored.open = true
 			if f.inline == nil {
-				q.writers[f] = struct{}{}
+				q.writerLocked(f)
 			}
 		}
 		q.mu.Unlock()
@@ -100,6 +100,15 @@ func (q *Queue) borrow(ref backend.Ref) (*File, error) {
 		}
 		return f, nil
 	}
+}
+
+// writerLocked has f looked at from time to time.
+func (q *Queue) writerLocked(f *File) {
+	if len(q.writers) == 0 {
+		close(q.opened)
+		q.opened = make(chan struct{})
+	}
+	q.writers[f] = struct{}{}
 }
 
 // unfold gives the entry of f, whose content is in the journal, a staged file with the same
@@ -169,7 +178,7 @@ func (q *Queue) stage(ref backend.Ref, o OpenOptions) (*File, error) {
 	}
 	if o.Truncate || o.Base.ETag == "" || o.Base.Size == 0 {
 		f.mark, err = f.stampNow()
-		f.begin = o.Truncate || o.Base.ETag == ""
+		f.begin, f.fresh = o.Truncate || o.Base.ETag == "", true
 	} else {
 		err = f.beSparse(o)
 	}
@@ -231,7 +240,7 @@ func (q *Queue) attach(f *File, o OpenOptions) bool {
 		}
 	}
 	q.files[f.id] = f
-	q.writers[f] = struct{}{}
+	q.writerLocked(f)
 	q.newNames = true
 	var seq uint64
 	if o.Path != "" && !f.begin { // as it is, it may be lost
@@ -335,7 +344,7 @@ func (f *File) lastChanged() bool {
 // retireLocked ends an entry that was only there for an open file.
 func (q *Queue) retireLocked(e *entry) uint64 {
 	f := e.file
-	if f.stored.ok && f.sparse == nil && f.inline == nil {
+	if f.stored.ok && f.sparse == nil && f.inline == nil && !f.missing {
 		q.scheduleLocked(e, time.Now()) // a job hands the file over
 		return 0
 	}

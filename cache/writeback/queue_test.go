@@ -370,3 +370,9 @@ func TestLostAnswerIsNoConflict(t *testing.T) {
 		})
 	}
 }
+
+func stringReader(s string) readBase {
+	return func(_ context.Context, p []byte, off int64) (int, error) {
+		return copy(p, s[min(off, int64(len(s))):]), nil
+	}
+}

@@ -23,6 +23,10 @@ func (q *Queue) Rename(ctx context.Context, from, to backend.Ref, obj backend.Ob
 	case from == to:
 		return nil
 	}
+	if err := q.apart(ctx, q.newMove(from.Bucket, from.Key, to.Key, false)); err != nil {
+		return err
+	}
+	q.mu.Unlock()
 	if err := q.commitOpen(from); err != nil {
 		return err
 	}
@@ -31,14 +35,14 @@ func (q *Queue) Rename(ctx context.Context, from, to backend.Ref, obj backend.Ob
 		return err
 	}
 	seq, done, err := q.renamePending(from, to)
-	if done {
-		release()
-		if err == nil {
-			err = q.commitLog(seq)
-		}
+	release()
+	switch {
+	case err != nil:
 		return err
+	case done:
+		return q.commitLog(seq)
 	}
-	return q.renameStored(ctx, from, to, obj, release)
+	return q.renameStored(ctx, from, to, obj)
 }
 
 // commitOpen commits a new file that is open and was never committed: it replaces one that
@@ -108,7 +112,7 @@ func (q *Queue) letGoLocked(ref backend.Ref) {
 		return
 	}
 	delete(q.held, ref)
-	if e := q.entries[ref]; e != nil && (e.want != clean || e.file.refs == 0) {
+	if e := q.entries[ref]; e != nil && (e.want != clean || e.file != nil && e.file.refs == 0) {
 		q.scheduleLocked(e, e.due)
 	}
 }
@@ -158,18 +162,69 @@ func (q *Queue) rekeyLocked(e *entry, to backend.Ref) []record {
 	return append(recs, q.emptyLocked(e))
 }
 
+// renameStored renames an object of the store, with what is pending of it.
+func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj backend.Object) error {
+	m := q.newMove(from.Bucket, from.Key, to.Key, false)
+	if err := q.admit(ctx, m); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	m.single.obj = obj
+	if e := q.entries[from]; e != nil {
+		if e.want == gone || e.want == content && e.file.sparse == nil { // it was clean a moment ago
+			q.dismissLocked(m)
+			q.mu.Unlock()
+			return q.Rename(ctx, from, to, obj)
+		}
+		if e.base.obj.ETag != "" {
+			m.single.obj = e.base.obj
+		}
+		if e.want == attrs {
+			a := cloneAttrs(e.attrs)
+			m.single.attrs = &a
+		}
+	}
+	m.single.obj.Key = from.Key
+	err := checkMovable(m.single.obj)
+	var seq uint64
+	if err == nil {
+		seq = q.j.append(m.record())
+	} else {
+		q.dismissLocked(m)
+	}
+	q.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	q.flushQuietly(seq)
+	return q.await(ctx, m)
+}
+
+func checkMovable(obj backend.Object) error {
+	switch {
+	case obj.ETag == "":
+		return &backend.Error{Op: "rename", Key: obj.Key, Err: backend.ErrNotExist}
+	case !obj.State.Readable():
+		return &backend.Error{Op: "rename", Key: obj.Key, Err: backend.ErrArchived}
+	}
+	return nil
+}
+
 // RenameTree renames everything below from so that it is below to. Both are prefixes that
 // end in "/"; nothing is below to. It fails with ErrArchived before anything is changed
 // if some object cannot be copied; on any other error what was copied is removed and
-// from is whole. When ctx ends, RenameTree returns and the rename goes on.
+// from is whole. When ctx ends, RenameTree returns its error and the rename goes on.
 func (q *Queue) RenameTree(ctx context.Context, bucket, from, to string) error {
 	if !strings.HasSuffix(from, "/") || !strings.HasSuffix(to, "/") || strings.HasPrefix(to, from) || strings.HasPrefix(from, to) {
 		return fmt.Errorf("rename tree %q to %q: %w", from, to, backend.ErrInvalid)
 	}
-	return fmt.Errorf("rename tree: %w", backend.ErrUnsupported)
-}
-
-func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj backend.Object, release func()) error {
-	release()
-	return fmt.Errorf("rename: %w", backend.ErrUnsupported)
+	m := q.newMove(bucket, from, to, true)
+	if err := q.admit(ctx, m); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	seq := q.j.append(m.record())
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+	return q.await(ctx, m)
 }

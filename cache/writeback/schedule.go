@@ -60,7 +60,7 @@ func (q *Queue) scheduleLocked(e *entry, due time.Time) {
 		due = time.Time{}
 	}
 	e.due = due
-	if e.job != nil || q.held[e.ref] > 0 {
+	if e.job != nil || q.heldLocked(e.ref) {
 		return
 	}
 	if e.index >= 0 {
@@ -122,7 +122,7 @@ func (q *Queue) startDueLocked(now time.Time) time.Duration {
 		}
 		heap.Pop(&q.due)
 		switch {
-		case q.held[e.ref] > 0 || e.job != nil:
+		case e.job != nil || q.heldLocked(e.ref):
 			// scheduled when it is let go
 		case e.want == gone:
 			wait = min(wait, q.batchLocked(e, now))
@@ -228,7 +228,7 @@ func (q *Queue) failedLocked(e *entry, err error) {
 	case e.fatal:
 		q.answeredLocked()
 		e.due = now.Add(retryFatal)
-	case errors.Is(err, errUnsteady), errors.Is(err, errSupersede):
+	case errors.Is(err, errUnsteady):
 		e.due = now.Add(retryFirst)
 	default:
 		q.health.failed(now)

@@ -124,6 +124,9 @@ func (q *Queue) newBaseLocked(j *job, out outcome) (recs []record) {
 			open: j.writers || f.refs > 0 || f.opened != j.opened,
 		}
 		f.confirmed = max(f.confirmed, j.fileGen)
+		if f.sparse != nil {
+			f.sparse.rebase(out.obj, q.storeReader(e.ref.Bucket, out.obj))
+		}
 	}
 	if j.want == attrs && e.file != nil {
 		e.file.baseChangedLocked(out)
@@ -175,7 +178,7 @@ func sentLater(j *job) bool {
 // and nobody can have changed it since.
 func (q *Queue) handOverLocked(j *job) bool {
 	f := j.file
-	return f != nil && j.e.file == f && f.refs == 0 && f.inline == nil && f.sparse == nil &&
+	return f != nil && j.e.file == f && f.refs == 0 && !f.missing && f.inline == nil && f.sparse == nil &&
 		f.stored.ok && !f.stored.open
 }
 
@@ -228,7 +231,12 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := j.e
-	interrupted := j.ctx.Err() != nil
+	interrupted := j.ctx.Err() != nil || errors.Is(out.err, errSupersede)
+	if errors.Is(out.err, errSupersede) {
+		if soon := time.Now().Add(supersedePause); e.due.Before(soon) {
+			e.due = soon
+		}
+	}
 	e.job = nil
 	if out.theirs != nil {
 		q.conflictLocked(j, *out.theirs)
@@ -255,6 +263,9 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	q.o.Log.Warn("upload failed", "op", j.want.String(), "key", e.ref.String(), "err", out.err)
 	q.scheduleLocked(e, e.due)
 }
+
+// supersedePause keeps a file that is changed all the time from being sent in vain all the time.
+const supersedePause = 100 * time.Millisecond
 
 // resumeLocked goes on with an entry whose job was interrupted.
 func (q *Queue) resumeLocked(e *entry) {
@@ -316,11 +327,57 @@ func (q *Queue) sendContent(j *job) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	out := q.sendBytes(j, store)
+	if s := j.file.sparse; s != nil && out.theirs != nil {
+		// Under another name it has no base: what it needs of that must be here.
+		if err := q.fill(j); err != nil {
+			return outcome{err: fmt.Errorf("%w: %w", backend.ErrChanged, err)}
+		}
+	}
+	return out
+}
+
+func (q *Queue) sendBytes(j *job, store *bucketStore) outcome {
+	if err := q.stopEarly(j.ctx, j.file); err != nil {
+		return outcome{err: err}
+	}
 	s, err := j.file.stampNow()
 	if err != nil {
 		return outcome{err: err}
 	}
-	return q.sendWhole(j, store, s)
+	pu, inParts := store.raw.(backend.PartUploader)
+	whole := q.tune.wholeMax
+	if inParts && pu.PartLimits().MaxPut > 0 {
+		whole = min(whole, pu.PartLimits().MaxPut)
+	}
+	inParts = inParts && s.size > whole
+	_, copies := store.raw.(backend.PartCopier)
+	if j.file.sparse != nil && !(inParts && copies) {
+		if err := q.fill(j); err != nil {
+			return outcome{err: err}
+		}
+	}
+	if inParts {
+		return q.sendParts(j, store, pu)
+	}
+	q.mu.Lock()
+	var seq uint64
+	if recs := q.cancelUploadLocked(j.file); len(recs) > 0 { // it was larger before
+		seq = q.j.append(recs...)
+	}
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+	return q.sendWhole(j, store)
+}
+
+// fill fetches what is missing of a sparse file.
+func (q *Queue) fill(j *job) error {
+	f := j.file
+	err := f.use(func(fd *os.File) error { return f.sparse.fill(j.ctx, fd) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.recountLocked(f, f.sparse.staged())
+	return err
 }
 
 // requestTime bounds a request that carries n bytes: even 64 KiB/s are fast enough.
@@ -329,7 +386,7 @@ func requestTime(n int64) time.Duration {
 }
 
 // sendWhole sends content in one Put.
-func (q *Queue) sendWhole(j *job, store *bucketStore, _ stamp) outcome {
+func (q *Queue) sendWhole(j *job, store *bucketStore) outcome {
 	snap, err := j.file.snapshot(j.ctx)
 	if err != nil {
 		return outcome{err: err}
@@ -338,7 +395,7 @@ func (q *Queue) sendWhole(j *job, store *bucketStore, _ stamp) outcome {
 	defer cancel()
 	out := outcome{stamp: snap.stamp, crc: &snap.crc, attrs: j.attrs}
 	q.settle(ctx, j, store, sendable{
-		size: snap.stamp.size, crc: &snap.crc, plain: &store.plainPut,
+		size: snap.stamp.size, crc: &snap.crc, attrs: j.attrs, plain: &store.plainPut,
 		send: func(cond backend.Cond) (backend.Object, error) {
 			return store.raw.Put(ctx, j.e.ref.Key, snap.body, backend.PutOptions{Attrs: j.attrs, Cond: cond, CRC64NVME: &snap.crc})
 		},

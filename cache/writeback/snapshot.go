@@ -165,16 +165,19 @@ func (f *File) snapshot(ctx context.Context) (snapshot, error) {
 	if err != nil {
 		return snap, err
 	}
-	return snap, f.checkRot(snap)
+	return snap, f.checkSum(s, &snap.crc)
 }
 
-func section(r io.ReaderAt, n int64) *io.SectionReader { return io.NewSectionReader(r, 0, n) }
+func section(r io.ReaderAt, n int64) *io.SectionReader { return sectionAt(r, 0, n) }
 
-// checkRot compares unchanged content with the checksum taken when it was committed.
-func (f *File) checkRot(snap snapshot) error {
+func sectionAt(r io.ReaderAt, off, n int64) *io.SectionReader { return io.NewSectionReader(r, off, n) }
+
+// checkSum compares unchanged content with the checksum taken when it was committed: the
+// local disk may have spoiled it.
+func (f *File) checkSum(at stamp, crc *uint64) error {
 	f.q.mu.Lock()
 	defer f.q.mu.Unlock()
-	if f.crc != nil && snap.stamp == f.mark && *f.crc != snap.crc {
+	if f.crc != nil && crc != nil && at == f.mark && *f.crc != *crc {
 		return fmt.Errorf("staged file %s of %s: %w", f.q.stagedPath(f.id), f.ref, backend.ErrCorrupt)
 	}
 	return nil

@@ -1,15 +1,338 @@
 package writeback
 
-// An upload assembles an object from parts.
-type upload struct {
-	uid uint64
-}
-type early struct{}
+import (
+	"context"
+	"errors"
+	"time"
 
-func (q *Queue) cancelUploadLocked(f *File) []record { return nil }
-func (q *Queue) endUploadLocked(u *upload) []record  { return nil }
-func (q *Queue) uploadsBusyLocked() bool             { return false }
-func (q *Queue) uploadLinesLocked() [][]record       { return nil }
-func (q *Queue) restoreUploads(m *image)             {}
-func (q *Queue) pollWriters()                        {}
-func (q *Queue) sweepUploads()                       {}
+	"github.com/thawfs/thawfs/backend"
+)
+
+// An upload assembles an object from parts. It is journalled before the store hears of it and
+// until it has been completed or aborted, so that none is forgotten there.
+type upload struct {
+	uid    uint64
+	ref    backend.Ref
+	layout layout
+	attrs  backend.Attrs // of the object, fixed when it was begun
+
+	// Guarded by Queue.mu:
+	id    string // the store's name for it; empty until its answer
+	file  *File  // whose content it is; nil once it is not wanted
+	parts map[int]sentPart
+	abort bool // not wanted any more
+	busy  bool // it is being begun or aborted
+	users int  // who send parts of it: until they have ended it is not aborted
+	fails int
+	due   time.Time // of the next attempt to abort it
+}
+
+// A sentPart is a part that the store has confirmed.
+type sentPart struct {
+	backend.Part
+	copied bool  // from the base object; its checksum is not known
+	at     stamp // the content of the file for which it is known to be right
+}
+
+func (u *upload) name() backend.Upload { return backend.Upload{Key: u.ref.Key, ID: u.id} }
+
+func (u *upload) record() record {
+	r := &uploadRec{UID: u.uid, Bucket: u.ref.Bucket, Key: u.ref.Key, ID: u.id, Layout: u.layout, Abort: u.abort}
+	if u.file != nil {
+		r.File = u.file.id
+	}
+	if !u.abort {
+		r.Attrs = newAttrsRec(u.attrs)
+	}
+	return record{Up: r}
+}
+
+// beginUpload begins an upload of f under ref.
+func (q *Queue) beginUpload(ctx context.Context, f *File, ref backend.Ref, a backend.Attrs, l layout, pu backend.PartUploader) (*upload, error) {
+	if err := q.sweepKey(ctx, ref, pu); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	if f.entry == nil || f.ref != ref {
+		q.mu.Unlock()
+		return nil, errSupersede
+	}
+	q.lastID++
+	u := &upload{uid: q.lastID, ref: ref, layout: l, attrs: a, file: f, parts: map[int]sentPart{}, busy: true}
+	q.uploads[u.uid] = u
+	f.upload = u
+	seq := q.j.append(u.record())
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+
+	up, err := pu.NewUpload(ctx, ref.Key, backend.PutOptions{Attrs: a})
+	q.mu.Lock()
+	u.busy = false
+	var recs []record
+	switch {
+	case err == nil:
+		u.id = up.ID
+		recs = []record{u.record()}
+	case transient(err) || ctx.Err() != nil: // it may have been begun
+		recs = q.cancelUploadLocked(f)
+	default:
+		recs = q.endUploadLocked(u)
+	}
+	if len(recs) > 0 { // else f lost its name meanwhile, and this was journalled then
+		seq = q.j.append(recs...)
+	}
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+	kick(q.sweep)
+	return u, err
+}
+
+// cancelUploadLocked has the upload of f aborted.
+func (q *Queue) cancelUploadLocked(f *File) []record {
+	if f.early != nil {
+		f.early.cancel()
+	}
+	u := f.upload
+	if u == nil {
+		return nil
+	}
+	f.upload, u.file, u.abort, u.parts = nil, nil, true, nil
+	kick(q.sweep)
+	return []record{u.record()}
+}
+
+// endUploadLocked forgets an upload that the store does not have any more.
+func (q *Queue) endUploadLocked(u *upload) []record {
+	if q.uploads[u.uid] != u {
+		return nil
+	}
+	delete(q.uploads, u.uid)
+	if u.file != nil && u.file.upload == u {
+		u.file.upload = nil
+	}
+	u.file = nil
+	return []record{{UpEnd: u.uid}}
+}
+
+// useUpload keeps u from being aborted until release: a part that arrives after the abort
+// might stay in the store.
+func (q *Queue) useUpload(u *upload) (release func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	u.users++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		u.users--
+		kick(q.sweep)
+	}
+}
+
+// dropUpload is endUploadLocked with everything around it.
+func (q *Queue) dropUpload(u *upload) {
+	q.mu.Lock()
+	var seq uint64
+	if recs := q.endUploadLocked(u); len(recs) > 0 {
+		seq = q.j.append(recs...)
+	}
+	q.settleLocked()
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+}
+
+// confirmPart notes a part that the store has.
+func (q *Queue) confirmPart(u *upload, p sentPart) {
+	q.mu.Lock()
+	if u.abort || q.uploads[u.uid] != u {
+		q.mu.Unlock()
+		return
+	}
+	u.parts[p.Number] = p
+	q.sent.Parts++
+	seq := q.j.append(record{Part: &partRec{UID: u.uid, Part: p.Part, Copied: p.copied}})
+	q.mu.Unlock()
+	q.flushQuietly(seq)
+}
+
+// uploadsBusyLocked reports whether some upload is still to be aborted.
+func (q *Queue) uploadsBusyLocked() bool {
+	for _, u := range q.uploads {
+		if u.abort {
+			return true
+		}
+	}
+	return false
+}
+
+func (q *Queue) uploadLinesLocked() (lines [][]record) {
+	for _, u := range q.uploads {
+		recs := []record{u.record()}
+		for _, p := range u.parts {
+			recs = append(recs, record{Part: &partRec{UID: u.uid, Part: p.Part, Copied: p.copied}})
+		}
+		lines = append(lines, recs)
+	}
+	return lines
+}
+
+// restoreUploads gives the uploads in m back to their files. The others are aborted.
+func (q *Queue) restoreUploads(m *image) {
+	for uid, r := range m.uploads {
+		u := &upload{
+			uid: uid, ref: backend.Ref{Bucket: r.Bucket, Key: r.Key}, id: r.ID,
+			layout: r.Layout, attrs: r.Attrs.attrs(), abort: true,
+		}
+		q.uploads[uid] = u
+		f := q.files[r.File]
+		if r.Abort || r.ID == "" || f == nil || f.ref != u.ref || f.upload != nil || len(r.Layout) == 0 {
+			continue
+		}
+		u.abort, u.file, f.upload = false, f, u
+		u.parts = make(map[int]sentPart, len(r.parts))
+		for n, p := range r.parts {
+			u.parts[n] = sentPart{Part: p.Part, copied: p.Copied, at: stamp{size: -1}}
+		}
+	}
+	kick(q.sweep)
+}
+
+// sweepUploads aborts the uploads that are not wanted any more.
+func (q *Queue) sweepUploads() {
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
+	for {
+		q.mu.Lock()
+		u, wait := q.nextAbortLocked(time.Now())
+		q.mu.Unlock()
+		if u != nil {
+			q.abortUpload(u)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-q.sweep:
+		case <-timer.C:
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+func (q *Queue) nextAbortLocked(now time.Time) (*upload, time.Duration) {
+	wait := idle
+	for _, u := range q.uploads {
+		if !u.abort || u.busy || u.users > 0 {
+			continue
+		}
+		d := u.due.Sub(now)
+		if q.health.down() {
+			d = max(d, retryFirst)
+		}
+		if d <= 0 {
+			u.busy = true
+			return u, 0
+		}
+		wait = min(wait, d)
+	}
+	return nil, wait
+}
+
+// abortTime bounds the requests to get rid of one upload.
+const abortTime = time.Minute
+
+func (q *Queue) abortUpload(u *upload) {
+	ctx, cancel := context.WithTimeout(q.ctx, abortTime)
+	defer cancel()
+	err := q.tryAbort(ctx, u)
+	q.mu.Lock()
+	u.busy = false
+	if err != nil && (transient(err) || ctx.Err() != nil) {
+		u.due = time.Now().Add(backoff(u.fails))
+		u.fails++
+		q.mu.Unlock()
+		return
+	}
+	q.mu.Unlock()
+	if err != nil {
+		q.o.Log.Warn("upload cannot be aborted; the store may keep its parts", "key", u.ref.String(), "err", err)
+	}
+	q.dropUpload(u)
+}
+
+func (q *Queue) tryAbort(ctx context.Context, u *upload) error {
+	store, err := q.store(ctx, u.ref.Bucket)
+	if err != nil {
+		return err
+	}
+	pu, ok := store.raw.(backend.PartUploader)
+	if !ok {
+		return backend.ErrUnsupported
+	}
+	if u.id != "" {
+		return pu.Abort(ctx, u.name())
+	}
+	return q.abortUnknown(ctx, u.ref, pu)
+}
+
+// abortUnknown aborts the uploads of ref that we do not know. One of them may be ours, begun
+// without an answer. If another client is uploading to the very same key, it begins again.
+func (q *Queue) abortUnknown(ctx context.Context, ref backend.Ref, pu backend.PartUploader) error {
+	known := map[string]bool{}
+	q.mu.Lock()
+	for _, u := range q.uploads {
+		known[u.id] = true
+	}
+	q.mu.Unlock()
+	for up, err := range pu.Uploads(ctx, ref.Key) {
+		switch {
+		case err != nil:
+			return err
+		case up.Key != ref.Key || known[up.ID]:
+			continue
+		}
+		if err := pu.Abort(ctx, up); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errBusyUpload ends an attempt while the remains of an earlier one are being cleared away.
+var errBusyUpload = errors.Join(backend.ErrUnavailable, errors.New("an earlier upload is being aborted"))
+
+// sweepKey clears uploads of ref away of which we have no id, before another is begun: later
+// they could not be told apart.
+func (q *Queue) sweepKey(ctx context.Context, ref backend.Ref, pu backend.PartUploader) error {
+	q.mu.Lock()
+	var mine []*upload
+	for _, u := range q.uploads {
+		if u.ref != ref || u.id != "" {
+			continue
+		}
+		if u.busy || !u.abort {
+			q.mu.Unlock()
+			return errBusyUpload
+		}
+		mine = append(mine, u)
+	}
+	for _, u := range mine {
+		u.busy = true
+	}
+	q.mu.Unlock()
+	if len(mine) == 0 {
+		return nil
+	}
+	err := q.abortUnknown(ctx, ref, pu)
+	q.mu.Lock()
+	for _, u := range mine {
+		u.busy = false
+	}
+	q.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, u := range mine {
+		q.dropUpload(u)
+	}
+	return nil
+}

@@ -116,6 +116,7 @@ type Queue struct {
 	wg     sync.WaitGroup // all goroutines
 	wake   chan struct{}  // the dispatcher looks again
 	dirty  chan struct{}  // the syncer has something to do
+	sweep  chan struct{}  // there are uploads to abort
 	parts  chan struct{}  // a slot for each part in flight
 
 	syncing   chan struct{} // holds a token while a sync or a compaction is under way
@@ -127,6 +128,7 @@ type Queue struct {
 	keys     map[string]*sortedKeys // of entries, by bucket
 	files    map[uint64]*File       // all that have a staged file or inline content
 	writers  map[*File]struct{}     // files that somebody may be writing
+	opened   chan struct{}          // closed and replaced when writers gets its first
 	lastID   uint64                 // of files, uploads and moves
 	lastGen  uint64
 	due      dueHeap
@@ -165,12 +167,12 @@ func newQueue(o Options, t tuning) (*Queue, error) {
 	}
 	o.defaults()
 	q := &Queue{
-		o: o, tune: t, wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
+		o: o, tune: t, wake: make(chan struct{}, 1), dirty: make(chan struct{}, 1), sweep: make(chan struct{}, 1),
 		parts: make(chan struct{}, o.PartsInFlight), syncing: make(chan struct{}, 1),
 		entries: map[backend.Ref]*entry{}, keys: map[string]*sortedKeys{}, files: map[uint64]*File{},
 		writers: map[*File]struct{}{}, batches: map[string]*batch{}, uploads: map[uint64]*upload{},
 		moves: map[uint64]*move{}, held: map[backend.Ref]int{}, stores: map[string]*bucketStore{},
-		settled: make(chan struct{}), room: make(chan struct{}), unsynced: map[*File]struct{}{},
+		settled: make(chan struct{}), room: make(chan struct{}), opened: make(chan struct{}), unsynced: map[*File]struct{}{},
 	}
 	q.host = hostName()
 	if err := q.makeDirs(); err != nil {
