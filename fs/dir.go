@@ -189,7 +189,7 @@ func (d *dirNode) newAttr(ctx context.Context, mode uint32) fileAttr {
 // make one directory (a lock of borg's, say) one fails with EEXIST wherever the store can
 // tell. While the store is away the marker waits in the queue.
 func (d *dirNode) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	ref, comp, err := d.newKey(name)
+	ref, comp, err := d.newKey(name, true)
 	if err != nil {
 		return nil, d.fs.errno("mkdir", ref, err)
 	}

@@ -172,7 +172,7 @@ func (h *dirHandle) typeOf(e dirEntry) uint32 {
 		return syscall.S_IFREG
 	}
 	if obj, ok := h.known(e.fd); ok {
-		return h.d.fs.decode(obj).Mode & syscall.S_IFMT
+		return h.d.fs.decodeFile(obj).Mode & syscall.S_IFMT
 	}
 	return 0
 }

@@ -60,7 +60,7 @@ var (
 func (f *FS) newFile(parent *dirNode, comp string, obj backend.Object) *fileNode {
 	n := &fileNode{opening: make(chan struct{}, 1)}
 	n.fs, n.parent, n.comp = f, parent, comp
-	n.obj, n.attr = obj, f.decode(obj)
+	n.obj, n.attr = obj, f.decodeFile(obj)
 	return n
 }
 
@@ -143,7 +143,7 @@ func (n *fileNode) refresh(obj backend.Object) bool {
 	if _, named := n.ref(); !named {
 		return false
 	}
-	attr := n.fs.decode(obj)
+	attr := n.fs.decodeFile(obj)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {

@@ -273,7 +273,7 @@ func (d *dirNode) Create(ctx context.Context, name string, flags, mode uint32, o
 }
 
 func (d *dirNode) create(ctx context.Context, name string, mode uint32) (*fileNode, *writeback.File, error) {
-	ref, comp, err := d.newKey(name)
+	ref, comp, err := d.newKey(name, false)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -34,7 +34,7 @@ func (l lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 				return
 			}
 			for len(over) > 0 && over[0].Key < e.Key {
-				if !over[0].gone && !yield(over[0].Entry, nil) {
+				if l.shows(over[0]) && !yield(over[0].Entry, nil) {
 					return
 				}
 				over = over[1:]
@@ -49,19 +49,21 @@ func (l lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 				}
 				over = over[1:]
 			}
-			if e.Key == l.at.Key && e.Size == 0 {
-				continue
-			}
-			if !yield(e, nil) {
+			if l.shows(overlayEntry{Entry: e}) && !yield(e, nil) {
 				return
 			}
 		}
 		for _, o := range over {
-			if !o.gone && o.Key != l.at.Key && !yield(o.Entry, nil) {
+			if l.shows(o) && !yield(o.Entry, nil) {
 				return
 			}
 		}
 	}
+}
+
+// shows reports whether e is a name in the directory: its own marker only with data.
+func (l lister) shows(e overlayEntry) bool {
+	return !e.gone && (e.Key != l.at.Key || e.Size > 0)
 }
 
 // store yields the level as the store has it, from memory if it is remembered.

@@ -85,6 +85,16 @@ func (f *FS) decode(obj backend.Object) fileAttr {
 	return decodeAttr(obj, defaults{UID: f.o.UID, GID: f.o.GID, FileMode: f.o.FileMode, DirMode: f.o.DirMode})
 }
 
+// decodeFile is decode for what is shown as a file: the data of a directory's own marker is
+// one, with the rights of the directory.
+func (f *FS) decodeFile(obj backend.Object) fileAttr {
+	a := f.decode(obj)
+	if a.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		a.Mode = syscall.S_IFREG | a.Mode&permBits
+	}
+	return a
+}
+
 // caller returns the user that a request comes from.
 func caller(ctx context.Context) (uid, gid uint32) {
 	if c, ok := fuse.FromContext(ctx); ok {

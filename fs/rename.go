@@ -72,7 +72,7 @@ func (d *dirNode) plan(ctx context.Context, name string, to *dirNode, newName st
 		return r, backend.ErrNotExist
 	}
 	r.from = backend.Ref{Bucket: at.Bucket, Key: at.Key + r.src.comp}
-	if r.to, r.newComp, err = to.newKey(newName); err != nil {
+	if r.to, r.newComp, err = to.newKey(newName, r.src.dir); err != nil {
 		return r, err
 	}
 	if r.src.dir {

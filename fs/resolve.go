@@ -261,13 +261,14 @@ func nameError(err, reserved error) error {
 	return err
 }
 
-// newKey is the key that something new called name in d gets, without a "/" at the end.
-func (d *dirNode) newKey(name string) (ref backend.Ref, comp string, err error) {
+// newKey is the key that something new called name in d gets, without a "/" at the end. No
+// file can have the empty component: its key would be the marker of d.
+func (d *dirNode) newKey(name string, dir bool) (ref backend.Ref, comp string, err error) {
 	comp, kind, err := elemComponent(name)
 	if err != nil {
 		return ref, "", nameError(err, backend.ErrInvalid)
 	}
-	if kind == objectElem {
+	if kind == objectElem || comp == "" && !dir {
 		return ref, "", backend.ErrInvalid
 	}
 	at, ok := d.ref()

@@ -13,7 +13,7 @@ import (
 // Symlink stores the target as the body of an object whose metadata say what it is, as
 // s3fs does it.
 func (d *dirNode) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
-	ref, comp, err := d.newKey(name)
+	ref, comp, err := d.newKey(name, false)
 	if err != nil {
 		return nil, d.fs.errno("symlink", ref, err)
 	}

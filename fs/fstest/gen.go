@@ -80,7 +80,9 @@ func keys() []string {
 
 // sizes lie about what matters: nothing, a page, the largest single Put (SmallParts), the
 // largest request of the kernel without read-ahead.
-func sizes() []int64 { return []int64{5, 1, 0, 100, 4095, 4096, 9000, 33_000, 70_000, 131_073, 200_000} }
+func sizes() []int64 {
+	return []int64{5, 1, 0, 100, 4095, 4096, 9000, 33_000, 70_000, 131_073, 200_000}
+}
 
 func (op *Op) draw(t *rapid.T, arg rune) {
 	switch arg {

@@ -185,7 +185,7 @@ func (r *Runner) compareStore(ctx context.Context) error {
 // by no user: the mount need not store it.
 func (m *Model) needless(key string) bool {
 	f := m.view[key]
-	if !strings.HasSuffix(key, "/") || f.now.mode != defaultDirMode {
+	if !strings.HasSuffix(key, "/") || f.now.mode != 0 {
 		return false
 	}
 	for k := range m.view {

@@ -11,7 +11,7 @@ import (
 type state struct {
 	data   string
 	target string // of a symbolic link; makes it one
-	mode   uint32 // permission bits
+	mode   uint32 // permission bits; 0: nobody set them, the mount's default
 	// mtime is zero when nobody set it: it is not compared then.
 	mtime  time.Time
 	xattrs map[string]string
@@ -147,7 +147,7 @@ func (m *Model) keep(dir *node) {
 			return
 		}
 	}
-	m.put(dir.key, &file{now: state{mode: defaultDirMode}})
+	m.put(dir.key, &file{})
 }
 
 // touched says that names in dir changed: its time is another now.
@@ -157,7 +157,7 @@ func (m *Model) touched(dir *node) {
 	}
 }
 
-// Modes of what carries none.
+// Modes of what carries none, and of what users open.
 const (
 	defaultFileMode = 0o644
 	defaultDirMode  = 0o755

@@ -80,11 +80,7 @@ func (op Op) attrs() backend.Attrs {
 // foreign is the state of the object that a stranger puts.
 func (op Op) foreign() state {
 	a := op.attrs()
-	s := state{data: pattern(op.Fill, 0, op.N), mode: defaultFileMode, meta: a.Meta, header: a.Header}
-	if strings.HasSuffix(op.Path, "/") && s.data == "" {
-		s.mode = defaultDirMode
-	}
-	return s
+	return state{data: pattern(op.Fill, 0, op.N), meta: a.Meta, header: a.Header}
 }
 
 // struck takes a stranger's change of a key that has none of ours over into the view.

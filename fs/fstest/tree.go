@@ -69,8 +69,19 @@ func element(comp string) string {
 	return comp
 }
 
-// reserved reports whether nothing new can have this name.
-func reserved(name string) bool { return strings.HasPrefix(name, "%thaw-") }
+// component is the part of a key that something new of this name gets; ok is false if nothing
+// can have it.
+func component(name string, dir bool) (comp string, ok bool) {
+	switch name {
+	case "%thaw-empty":
+		return "", dir // no file: that would be the marker of the directory it lies in
+	case "%thaw-dot":
+		return ".", true
+	case "%thaw-dotdot":
+		return "..", true
+	}
+	return name, !strings.HasPrefix(name, "%thaw-")
+}
 
 // A place is where a path leads: to a node in dir, or to where one could be made.
 type place struct {
@@ -105,6 +116,12 @@ func (root *node) find(p string, follow bool) (place, syscall.Errno) {
 		}
 		dir, elems = at.node, elems[1:]
 	}
+}
+
+// newKey is the key that something new at the place gets, without a "/" at the end.
+func (at place) newKey(dir bool) (key string, ok bool) {
+	comp, ok := component(at.name, dir)
+	return at.dir.key + comp, ok
 }
 
 func (n *node) isLink() bool { return n != nil && !n.dir && n.file.now.target != "" }

@@ -48,13 +48,8 @@ func (m *Model) opened(path string, flags int, mode uint32) (*file, syscall.Errn
 		return nil, errno
 	case at.node == nil && !create:
 		return nil, syscall.ENOENT
-	case at.node == nil && reserved(at.name):
-		return nil, syscall.EINVAL
 	case at.node == nil:
-		f := &file{now: state{mode: mode &^ m.umask}, born: true}
-		m.put(at.dir.key+at.name, f)
-		m.touched(at.dir)
-		return f, 0
+		return m.create(at, mode)
 	case create && excl:
 		return nil, syscall.EEXIST
 	case at.node.dir && (writes || create || flags&os.O_TRUNC != 0):
@@ -67,6 +62,17 @@ func (m *Model) opened(path string, flags int, mode uint32) (*file, syscall.Errn
 		f.change(func(s *state) { s.data, s.mtime = "", time.Time{} })
 		m.unsent[f.key] = true
 	}
+	return f, 0
+}
+
+func (m *Model) create(at place, mode uint32) (*file, syscall.Errno) {
+	key, ok := at.newKey(false)
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	f := &file{now: state{mode: mode &^ m.umask}, born: true}
+	m.put(key, f)
+	m.touched(at.dir)
 	return f, 0
 }
 
@@ -171,7 +177,7 @@ func (m *Model) onDir(op Op, dir *node) syscall.Errno {
 		return 0
 	}
 	if dir.file == nil {
-		m.put(dir.key, &file{now: state{mode: defaultDirMode}})
+		m.put(dir.key, &file{})
 	}
 	m.view[dir.key].now.set(op)
 	m.unsent[dir.key] = true
@@ -217,35 +223,37 @@ func (m *Model) unlink(path string) syscall.Errno {
 }
 
 // free finds where something new is to be made.
-func (m *Model) free(path string) (place, syscall.Errno) {
-	at, errno := m.tree().find(path, false)
-	switch {
-	case errno != 0:
-		return at, errno
-	case at.node != nil:
-		return at, syscall.EEXIST
-	case reserved(at.name):
-		return at, syscall.EINVAL
+func (m *Model) free(path string, dir bool) (at place, key string, errno syscall.Errno) {
+	at, errno = m.tree().find(path, false)
+	if errno == 0 && at.node != nil {
+		errno = syscall.EEXIST
 	}
-	return at, 0
+	if errno != 0 {
+		return at, "", errno
+	}
+	key, ok := at.newKey(dir)
+	if !ok {
+		return at, "", syscall.EINVAL
+	}
+	return at, key, 0
 }
 
 func (m *Model) mkdir(path string, mode uint32) syscall.Errno {
-	at, errno := m.free(path)
+	at, key, errno := m.free(path, true)
 	if errno != 0 {
 		return errno
 	}
-	m.put(at.dir.key+at.name+"/", &file{now: state{mode: mode &^ m.umask}})
+	m.put(key+"/", &file{now: state{mode: mode &^ m.umask}})
 	m.touched(at.dir)
 	return 0
 }
 
 func (m *Model) symlink(path, target string) syscall.Errno {
-	at, errno := m.free(path)
+	at, key, errno := m.free(path, false)
 	if errno != 0 {
 		return errno
 	}
-	m.put(at.dir.key+at.name, &file{now: state{target: target}})
+	m.put(key, &file{now: state{target: target}})
 	m.touched(at.dir)
 	return 0
 }
@@ -292,15 +300,17 @@ func (m *Model) rename(from, to string) syscall.Errno {
 		return syscall.ENOTDIR
 	case dst.node != nil && !src.node.dir && dst.node.dir:
 		return syscall.EISDIR
-	case reserved(dst.name):
+	}
+	key, ok := dst.newKey(src.node.dir)
+	switch {
+	case !ok:
 		return syscall.EINVAL
 	case dst.node != nil && dst.node.dir && len(dst.node.names) > 0:
 		return syscall.ENOTEMPTY
-	}
-	if src.node.dir {
-		m.moveDir(src.node.key, dst.dir.key+dst.name+"/")
-	} else {
-		m.moveFile(src.node.file, dst)
+	case src.node.dir:
+		m.moveDir(src.node.key, key+"/")
+	default:
+		m.moveFile(src.node.file, key)
 	}
 	m.keep(src.dir)
 	m.touched(src.dir)
@@ -323,8 +333,7 @@ func (root *node) parent(path string) (place, syscall.Errno) {
 	return place{}, 0
 }
 
-func (m *Model) moveFile(f *file, dst place) {
-	key := dst.dir.key + dst.name
+func (m *Model) moveFile(f *file, key string) {
 	over := m.view[key]
 	m.drop(f.key)
 	if over != nil {

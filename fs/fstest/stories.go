@@ -1,0 +1,24 @@
+package fstest
+
+// Regressions are stories that failed once, each under the name of what was wrong. Tests play
+// them again on every run.
+func Regressions() map[string]string {
+	return map[string]string{
+		"a directory that waits for its marker lists the marker as data": `
+			setup longttl=true delay=1h
+			put g/a 9000 i ""
+			chmod g 0700
+		`,
+		"the data of a directory's marker is a file": `
+			setup delay=20ms look=true
+			put d/ 70000 b ann
+		`,
+		"a new file called %thaw-empty became data of the marker": `
+			setup longttl=true
+			put d/e/a 0 b ann
+			save d/%thaw-empty 33000 g
+			mkdir d/%thaw-empty 0755
+			save d/%thaw-empty/a 5 a
+		`,
+	}
+}

@@ -1,0 +1,274 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/backend/backendtest"
+	"github.com/thawfs/thawfs/backend/local"
+	"github.com/thawfs/thawfs/fs/fstest"
+)
+
+// A target is a real mount of bucket "bucket" of a local store, through stores that fail on demand.
+type target struct {
+	m       *Mount
+	o       Options
+	base    string // everything of this target lies below
+	pass    bool
+	caches  int
+	store   backend.Store // for strangers
+	faulty  *backendtest.FaultyService
+	logs    *logBuffer
+	stopped bool
+}
+
+// shortTTL is what a target believes its memory for unless its Setup says longer. Kernel and
+// cache each wait it out.
+const shortTTL = 15 * time.Millisecond
+
+// newTarget mounts a new store below base, which exists.
+func newTarget(base string, s fstest.Setup) (*target, error) {
+	var limits backend.PartLimits
+	if s.SmallParts {
+		limits = backend.PartLimits{MinSize: 8 << 10, MaxPut: 32 << 10}
+	}
+	dir := filepath.Join(base, "store")
+	service, err := local.New(dir, local.Options{NoSync: true, Parts: limits})
+	if err != nil {
+		return nil, err
+	}
+	if err := service.CreateBucket(context.Background(), "bucket"); err != nil {
+		return nil, err
+	}
+	others, err := local.New(dir, local.Options{NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	store, err := others.Open(context.Background(), "bucket")
+	if err != nil {
+		return nil, err
+	}
+	return mountTarget(base, service, store, s)
+}
+
+// mountTarget mounts bucket "bucket" of service, which strangers use as store.
+func mountTarget(base string, service backend.Service, store backend.Store, s fstest.Setup) (*target, error) {
+	t := &target{base: base, pass: s.Passthrough, store: store, faulty: backendtest.NewFaultyService(service), logs: &logBuffer{}}
+	t.o = Options{
+		Service: t.faulty, Bucket: "bucket", Source: "model", Delay: s.Delay, TTL: shortTTL, NegativeTTL: shortTTL,
+		SpoolSize: 1 << 30, Log: slog.New(slog.NewTextHandler(t.logs, nil)),
+	}
+	if s.LongTTL {
+		t.o.TTL, t.o.NegativeTTL = time.Hour, time.Hour
+	}
+	if err := os.Mkdir(t.Dir(), 0o755); err != nil {
+		return nil, err
+	}
+	return t, t.start(true)
+}
+
+func (t *target) start(empty bool) (err error) {
+	if empty {
+		t.caches++
+	}
+	t.o.CacheDir = filepath.Join(t.base, fmt.Sprint("cache", t.caches))
+	if t.m, err = NewMount(t.Dir(), t.o); err != nil {
+		return err
+	}
+	t.stopped = false
+	t.m.passthrough.Store(t.m.passthrough.Load() && t.pass)
+	return nil
+}
+
+func (t *target) Dir() string          { return filepath.Join(t.base, "mnt") }
+func (t *target) Store() backend.Store { return t.store }
+
+func (t *target) Patience() time.Duration {
+	if t.o.TTL > shortTTL {
+		return 0
+	}
+	return 2*shortTTL + 5*time.Millisecond
+}
+
+func (t *target) Drain(ctx context.Context) error { return t.m.Drain(ctx) }
+
+func (t *target) Remount(empty bool) error {
+	if err := t.stop(); err != nil {
+		return err
+	}
+	return t.start(empty)
+}
+
+// stop ends the mount; what was not sent stays in the journal.
+func (t *target) stop() error {
+	if t.stopped {
+		return nil
+	}
+	t.stopped = true
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(t.m.Unmount(), t.m.Close(ctx))
+}
+
+// Crash cuts the connection to the kernel, so that no open file is flushed or released.
+func (t *target) Crash() error {
+	t.stopped = true
+	if err := syscall.Unmount(t.Dir(), syscall.MNT_FORCE|syscall.MNT_DETACH); err != nil {
+		return err
+	}
+	t.m.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := t.m.Close(ctx); err != nil {
+		return err
+	}
+	return t.start(false)
+}
+
+func (t *target) Fault(f fstest.Fault) {
+	ft := backendtest.Fault{Op: backendtest.Op(f.Op), Times: f.Times, Late: f.Kind == "late"}
+	if f.Op == "any" {
+		ft.Op = ""
+	}
+	switch f.Kind {
+	case "cut":
+		ft.Cut = 3
+	case "delay":
+		ft.Delay = 5 * time.Millisecond
+	}
+	if s := t.faulty.Bucket("bucket"); s != nil {
+		s.Inject(ft)
+	}
+}
+
+func (t *target) Heal() {
+	if s := t.faulty.Bucket("bucket"); s != nil {
+		s.Heal()
+	}
+}
+
+// logBuffer keeps what a mount logs, for the case that its story fails.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// play runs a story on a new mount below a directory of its own, which is removed.
+func play(ctx context.Context, s fstest.Story) (err error, logs string) {
+	base, err := os.MkdirTemp("", "thawfs-model")
+	if err != nil {
+		return err, ""
+	}
+	t, err := newTarget(base, s.Setup)
+	if err != nil {
+		return err, ""
+	}
+	err = fstest.Run(ctx, t, fstest.OS{}, s)
+	return errors.Join(err, t.stop(), os.RemoveAll(base)), t.logs.String()
+}
+
+// TestModelRegressions plays what went wrong once.
+func TestModelRegressions(t *testing.T) {
+	for name, text := range fstest.Regressions() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := fstest.ParseStory(text)
+			must(t, err)
+			if err, logs := play(t.Context(), s); err != nil {
+				t.Errorf("%v\n%s", err, logs)
+			}
+		})
+	}
+}
+
+// TestModel takes mounts through random stories.
+func TestModel(t *testing.T) {
+	f := newFailures(t)
+	deadline := time.Now().Add(modelTime(t))
+	rapid.Check(t, func(rt *rapid.T) {
+		if f.none() && time.Now().After(deadline) {
+			return
+		}
+		s := fstest.Stories(40).Draw(rt, "story")
+		if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
+			rt.Fatal("the mount is not what the model says")
+		}
+	})
+}
+
+// modelTime is how long random stories are tried.
+func modelTime(t *testing.T) time.Duration {
+	t.Helper()
+	if s := os.Getenv("THAWFS_MODEL"); s != "" {
+		d, err := time.ParseDuration(s)
+		must(t, err)
+		return d
+	}
+	return 25 * time.Second
+}
+
+// failures remembers stories that failed and prints the shortest at the end of the test.
+// What failed once fails again without being run: timing must not confuse the shrinking.
+type failures struct {
+	seen     map[string]bool
+	shortest string
+	err      error
+	logs     string
+	played   int
+	ops      int
+}
+
+func newFailures(t *testing.T) *failures {
+	f := &failures{seen: map[string]bool{}}
+	t.Cleanup(func() {
+		t.Logf("played %d stories of %d operations", f.played, f.ops)
+		if f.err != nil {
+			t.Logf("%v\nThe shortest story, for a table of stories:\n\n%s\n%s", f.err, f.shortest, f.logs)
+		}
+	})
+	return f
+}
+
+func (f *failures) none() bool { return f.err == nil }
+
+func (f *failures) failed(s fstest.Story, play func() (error, string)) bool {
+	text := s.String()
+	if f.seen[text] {
+		return true
+	}
+	err, logs := play()
+	f.played++
+	f.ops += len(s.Ops)
+	if err == nil {
+		return false
+	}
+	f.seen[text] = true
+	if f.err == nil || len(text) < len(f.shortest) {
+		f.shortest, f.err, f.logs = text, err, logs
+	}
+	return true
+}
