@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -299,12 +300,20 @@ func (q *Queue) copyOne(m *move, store *bucketStore, src source) error {
 		m.copies[src.obj.Key] = movedCopy{src, made}
 		m.fresh = append(m.fresh, to)
 		m.mu.Unlock()
-	} else if !transient(err) {
+	} else if refused(err) {
 		m.mu.Lock()
-		delete(m.unsure, to) // the store refused
+		delete(m.unsure, to)
 		m.mu.Unlock()
 	}
 	return err
+}
+
+// refused reports whether err says that a request had no effect.
+func refused(err error) bool {
+	return slices.ContainsFunc([]error{
+		backend.ErrNotExist, backend.ErrPermission, backend.ErrInvalid, backend.ErrTooLarge,
+		backend.ErrUnsupported, backend.ErrArchived, backend.ErrChanged,
+	}, func(s error) bool { return errors.Is(err, s) })
 }
 
 // copyTo makes one copy. The destination of a tree is new: whatever is found there must be

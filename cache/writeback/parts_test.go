@@ -3,6 +3,7 @@ package writeback
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,12 +109,10 @@ func TestConfirmedPartsAreNotSentAgain(t *testing.T) {
 			w := openIn(t, dir, s)
 			w.Start()
 			data := text(2, 64*8)
-			left := 5
+			var sent atomic.Int64
 			s.setFail(func(op, _ string, done bool) error {
-				if op == "part" && !done {
-					if left--; left < 0 {
-						return backend.ErrUnavailable
-					}
+				if op == "part" && !done && sent.Add(1) > 5 {
+					return backend.ErrUnavailable
 				}
 				return nil
 			})
@@ -202,13 +201,13 @@ func TestUnwantedUploadsAreAborted(t *testing.T) {
 					w.Start()
 					if lost { // the answer to the beginning of the upload
 						once := true
-						s.setFail(func(op, _ string, done bool) error {
+						s.setFail(oneByOne(func(op, _ string, done bool) error {
 							if op == "newupload" && done && once {
 								once = false
 								return backend.ErrUnavailable
 							}
 							return nil
-						})
+						}))
 					}
 					f, err := w.OpenFile(ref("big"), OpenOptions{Attrs: attrsOf("0")})
 					w.ok(err)

@@ -65,10 +65,15 @@ func (s *shelf) request(ctx context.Context, op, key string) error {
 	if err := ctx.Err(); err != nil {
 		return s.err(op, key, err)
 	}
-	if fail != nil {
-		if err := fail(op, key, false); err != nil {
-			return s.err(op, key, err)
-		}
+	return s.told(fail, op, key, false)
+}
+
+func (s *shelf) told(fail func(string, string, bool) error, op, key string, done bool) error {
+	if fail == nil {
+		return nil
+	}
+	if err := fail(op, key, done); err != nil {
+		return s.err(op, key, err)
 	}
 	return nil
 }
@@ -77,12 +82,7 @@ func (s *shelf) answer(op, key string) error {
 	s.mu.Lock()
 	fail := s.fail
 	s.mu.Unlock()
-	if fail != nil {
-		if err := fail(op, key, true); err != nil {
-			return s.err(op, key, err)
-		}
-	}
-	return nil
+	return s.told(fail, op, key, true)
 }
 
 func (s *shelf) err(op, key string, err error) error {
@@ -447,4 +447,14 @@ func ref(key string) backend.Ref { return backend.Ref{Bucket: "b", Key: key} }
 
 func attrsOf(mtime string) backend.Attrs {
 	return backend.Attrs{Meta: map[string]string{"mtime": mtime}}
+}
+
+// oneByOne makes a failure function safe that keeps state. It must not block.
+func oneByOne(f func(op, key string, done bool) error) func(op, key string, done bool) error {
+	var mu sync.Mutex
+	return func(op, key string, done bool) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return f(op, key, done)
+	}
 }
