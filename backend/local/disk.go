@@ -178,7 +178,7 @@ func (d *disk) writeFile(path string, content ...[]byte) error {
 
 // readNames returns the names in dir in no order.
 func readNames(dir string) ([]string, error) {
-	f, err := os.Open(dir)
+	f, err := openDir(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -45,9 +45,12 @@ type content interface {
 // read may be replaced and its blob removed before that is open; then the search begins
 // anew.
 func (s *store) openVersion(ctx context.Context, key, etag string) (*record, content, error) {
+	if err := firstOf(ctx.Err(), checkKey(key)); err != nil {
+		return nil, nil, err
+	}
 	var missing string
 	for {
-		rec, err := s.find(ctx, key)
+		rec, err := readRecord(recordPath(s.keys, key))
 		if err != nil {
 			return nil, nil, err
 		}

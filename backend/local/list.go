@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"iter"
 	"path/filepath"
@@ -149,16 +150,28 @@ func appendLevel(children []child, dir, sub, lead, rest string) ([]child, error)
 }
 
 // holdsRecord reports whether there is a record in dir or below. A directory may be empty
-// for a moment, or for longer after a crash.
+// for a moment, or for longer after a crash; mostly the first name in it is the answer.
 func holdsRecord(dir string) (bool, error) {
-	names, err := readNames(dir)
+	f, err := openDir(dir)
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
-	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, recordSuffix) }) {
-		return true, nil
+	defer f.Close() // read-only: nothing to lose
+	var dirs []string
+	for {
+		names, err := f.Readdirnames(64)
+		if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, recordSuffix) }) {
+			return true, nil
+		}
+		dirs = append(dirs, names...)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
 	}
-	for _, name := range names {
+	for _, name := range dirs {
 		if full, err := holdsRecord(filepath.Join(dir, name)); full || err != nil {
 			return full, err
 		}

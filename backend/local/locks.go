@@ -19,7 +19,8 @@ type locks struct {
 
 type stripe struct {
 	mu sync.Mutex
-	f  *os.File // flocked while mu is held
+	f  *os.File // keeps fd open as long as the stripe is in use
+	fd int      // flocked while mu is held
 }
 
 func newLocks(dir string) (*locks, error) {
@@ -29,7 +30,7 @@ func newLocks(dir string) (*locks, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.stripes[i].f = f
+		l.stripes[i].f, l.stripes[i].fd = f, int(f.Fd())
 	}
 	return l, nil
 }
@@ -61,12 +62,12 @@ func (l *locks) lockAll() (unlock func(), err error) {
 
 func (s *stripe) lock() (unlock func(), err error) {
 	s.mu.Lock()
-	if err := flock(s.f, syscall.LOCK_EX); err != nil {
+	if err := flockFd(s.fd, syscall.LOCK_EX); err != nil {
 		s.mu.Unlock()
 		return nil, err
 	}
 	return func() {
-		_ = flock(s.f, syscall.LOCK_UN) // cannot fail on a lock that is held
+		_ = flockFd(s.fd, syscall.LOCK_UN) // cannot fail on a lock that is held
 		s.mu.Unlock()
 	}, nil
 }
@@ -83,10 +84,12 @@ func lockFile(path string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil // gives the lock up
 }
 
-// flock is flock(2); signals do not end it.
-func flock(f *os.File, how int) error {
+func flock(f *os.File, how int) error { return flockFd(int(f.Fd()), how) }
+
+// flockFd is flock(2); signals do not end it.
+func flockFd(fd, how int) error {
 	for {
-		err := syscall.Flock(int(f.Fd()), how)
+		err := syscall.Flock(fd, how)
 		if !errors.Is(err, syscall.EINTR) {
 			return err
 		}

@@ -3,9 +3,7 @@ package local
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
 	"time"
@@ -69,15 +67,10 @@ func readRecord(path string) (*record, error) {
 
 // readHead reads a record without its inline body.
 func readHead(path string) (*record, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // read-only: nothing to lose
 	buf := heads.Get().(*[headSize]byte)
 	defer heads.Put(buf)
-	n, err := f.ReadAt(buf[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	n, err := readUpTo(path, buf[:])
+	if err != nil {
 		return nil, err
 	}
 	line, _, whole := bytes.Cut(buf[:n], []byte{'\n'})

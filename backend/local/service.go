@@ -168,11 +168,12 @@ func (s *Service) store(name string) *store {
 
 func (s *Service) bucketFile(name string) (bucketFile, error) {
 	var info bucketFile
-	b, err := os.ReadFile(s.path("buckets", name, "bucket.json"))
+	var buf [512]byte // of which it fills a fifth
+	n, err := readUpTo(s.path("buckets", name, "bucket.json"), buf[:])
 	if err != nil {
 		return info, err
 	}
-	if err := json.Unmarshal(b, &info); err != nil {
+	if err := json.Unmarshal(buf[:n], &info); err != nil {
 		return info, fmt.Errorf("%w: bucket.json: %w", backend.ErrCorrupt, err)
 	}
 	return info, nil

@@ -30,19 +30,15 @@ var (
 
 // Head implements backend.Store.
 func (s *store) Head(ctx context.Context, key string) (backend.Object, error) {
-	rec, err := s.find(ctx, key)
+	err := firstOf(ctx.Err(), checkKey(key))
+	if err != nil {
+		return backend.Object{}, s.wrap("head", key, err)
+	}
+	rec, err := readHead(recordPath(s.keys, key))
 	if err != nil {
 		return backend.Object{}, s.wrap("head", key, err)
 	}
 	return rec.object(time.Now()), nil
-}
-
-// find returns the record of key with its inline body.
-func (s *store) find(ctx context.Context, key string) (*record, error) {
-	if err := firstOf(ctx.Err(), checkKey(key)); err != nil {
-		return nil, err
-	}
-	return readRecord(recordPath(s.keys, key))
 }
 
 // Delete implements backend.Store.
