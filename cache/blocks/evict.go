@@ -39,6 +39,26 @@ func (d *disk) reserve(n int64) bool {
 	}
 }
 
+// yield evicts n bytes because the disk is full: the cache's index needs room, and so do
+// others.
+func (d *disk) yield(n int64) {
+	d.mu.Lock()
+	goal := d.used - n
+	d.mu.Unlock()
+	for {
+		d.mu.Lock()
+		k, found := d.policy.victim()
+		v, enough := d.versions[k.id], d.used <= goal
+		d.mu.Unlock()
+		if !found || enough {
+			return
+		}
+		d.evict(v, k)
+	}
+}
+
+const yielded = 4 << 20 // bytes
+
 func (d *disk) unreserve(n int64) {
 	d.mu.Lock()
 	d.used -= n

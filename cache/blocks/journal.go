@@ -50,9 +50,8 @@ func (j *journal) write(b []byte) error {
 	return err
 }
 
-// replace makes b the whole file. On failure there is no index until it succeeds: an old one
-// without the later records would still be right, its checksums being compared, but is not
-// worth its room.
+// replace makes b the whole file. On failure the old one stays for the next start: what it
+// does not know or no longer is true is found out there.
 func (j *journal) replace(b []byte) error {
 	if err := j.close(); err != nil {
 		return err
@@ -62,12 +61,10 @@ func (j *journal) replace(b []byte) error {
 	if err == nil {
 		err = os.Rename(tmp, j.path)
 	}
-	if err == nil {
-		j.f, err = os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0)
-	}
 	if err != nil {
-		err = errors.Join(err, ignoreAbsent(os.Remove(tmp)), ignoreAbsent(os.Remove(j.path)))
+		return errors.Join(err, ignoreAbsent(os.Remove(tmp)))
 	}
+	j.f, err = os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0)
 	return err
 }
 

@@ -1,9 +1,11 @@
 package blocks
 
 const (
-	firstWindow = 1 << 20 // bytes; what is read ahead when a second read follows the first
-	leastRange  = 1 << 20 // bytes; a growing window is split into ranges of at least this
-	windows     = 2       // of a reader: two interleaved sequential reads are told apart
+	// What is read ahead when a second read follows the first, for each range that should be
+	// in flight: a distant store costs more time to ask than bytes to ask for in vain.
+	firstShare = 256 << 10 // bytes
+	leastRange = 1 << 20   // bytes; a growing window is split into ranges of at least this
+	windows    = 2         // of a reader: two interleaved sequential reads are told apart
 )
 
 // A stream is one sequence of reads within a reader, and what was fetched ahead of it. The
@@ -45,7 +47,7 @@ func (s *stream) note(off, n, full int64, trusted bool) {
 	case s.window == 0 && trusted:
 		s.window = full
 	case s.window == 0:
-		s.window = firstWindow
+		s.window = max(full/rangeSize*firstShare, leastRange)
 	default:
 		for range s.run/leastRange - before {
 			s.window = min(2*s.window, full)

@@ -34,21 +34,25 @@ type tempo struct {
 	trial  int     // the level before the trial that is on, 0 if none is
 	base   float64 // throughput at that level
 	rest   int     // samples before the next trial
-	pause  int     // length of that rest
+	pause  int     // factor by which that is longer because trials were in vain
 	upward bool    // direction of the next trial
 }
 
 const (
-	minLevel    = 2 // the next range is asked for while one arrives
-	maxLevel    = 16
-	worthwhile  = 1.15
-	firstPause  = 32   // ranges
+	minLevel   = 2 // the next range is asked for while one arrives
+	maxLevel   = 16
+	worthwhile = 1.15
+	leastRound = 6 // samples that are averaged
+	// A trial with more in flight costs little; one with fewer costs half of a round's time
+	// if it was wrong.
+	upPause     = 32   // ranges
+	downPause   = 128  // ranges
 	longPause   = 1024 // ranges
 	levelMillis = 1    // a level for each millisecond of latency, as a first guess
 )
 
 func newTempo(requests int) *tempo {
-	return &tempo{limit: max(1, requests*3/4), ranges: min(maxLevel, max(1, requests*3/4)), moved: time.Now(), pause: firstPause, rest: firstPause}
+	return &tempo{limit: max(1, requests*3/4), ranges: min(maxLevel, max(1, requests*3/4)), moved: time.Now()}
 }
 
 // A mark is a moment in the life of tempo.
@@ -118,6 +122,7 @@ func (t *tempo) latency(d time.Duration) {
 		t.level *= 2
 	}
 	t.level = min(t.level, t.ranges)
+	t.restLocked()
 }
 
 // sample notes a range of n bytes that was asked for at begun and has arrived now.
@@ -130,13 +135,13 @@ func (t *tempo) sample(begun mark, n int64) {
 		return
 	}
 	beside := (t.area - begun.area) / took
-	if level := float64(t.levelLocked()); beside < 0.75*level || beside > 1.25*level {
+	if level := float64(t.levelLocked()); beside < 0.85*level || beside > 1.2*level {
 		return
 	}
 	t.n++
 	t.sum += beside * float64(n) / took
 	t.rest--
-	if t.n >= max(4, t.level) {
+	if t.n >= max(leastRound, t.level/2) {
 		t.considerLocked(t.sum / float64(t.n))
 	}
 }
@@ -148,35 +153,46 @@ func (t *tempo) considerLocked(rate float64) {
 	switch {
 	case t.trial == 0 && t.rest <= 0:
 		t.trial, t.base = t.level, rate
-		t.setLocked(t.nextLocked())
+		if t.upward {
+			t.setLocked(min(2*t.level, t.ranges))
+		} else {
+			t.setLocked(max(t.level/2, 1))
+		}
 	case t.trial == 0:
 		return
 	case t.level > t.trial && rate > t.base*worthwhile,
 		t.level < t.trial && rate > t.base/worthwhile:
-		t.trial, t.rest, t.pause = 0, 0, firstPause
-		if t.level == t.ranges || t.level <= minLevel {
-			t.rest = t.pause // else go on in this direction
+		t.trial, t.pause = 0, 0 // kept: go on in this direction if there is a way
+		if up := t.upward; t.turnLocked() == up {
+			t.rest = 0
+		} else {
+			t.restLocked()
 		}
 	default:
 		t.setLocked(t.trial)
-		t.trial = 0
-		t.upward = !t.upward
-		t.pause = min(2*t.pause, longPause)
-		t.rest = t.pause
+		t.trial, t.upward = 0, !t.upward
+		t.pause = min(max(1, 2*t.pause), longPause)
+		t.restLocked()
 	}
 }
 
-// nextLocked is the level to try, in the direction that is left.
-func (t *tempo) nextLocked() int {
+// turnLocked makes sure that the next trial is possible, and returns whether it is upward.
+func (t *tempo) turnLocked() bool {
 	if t.level <= minLevel {
 		t.upward = true
-	} else if 2*t.level > t.ranges {
+	} else if t.level == t.ranges {
 		t.upward = false
 	}
-	if t.upward {
-		return min(2*t.level, t.ranges)
+	return t.upward
+}
+
+// restLocked lets some time pass before the next trial, more after each that was in vain.
+func (t *tempo) restLocked() {
+	least := downPause
+	if t.turnLocked() {
+		least = upPause
 	}
-	return max(t.level/2, 1)
+	t.rest = min(least*max(1, t.pause), longPause)
 }
 
 func (t *tempo) setLocked(level int) {

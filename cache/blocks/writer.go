@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // A job is a granule to be written. done is called once, by the writer, when data is no
@@ -84,6 +86,9 @@ func (d *disk) store(s source, g int64, data []byte) error {
 	if err = d.put(v, g, data); err != nil {
 		if !errors.Is(err, errStale) {
 			d.fail("write", err)
+		}
+		if errors.Is(err, unix.ENOSPC) {
+			d.yield(yielded)
 		}
 		d.removeEmpty(v)
 	}
