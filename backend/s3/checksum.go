@@ -101,8 +101,8 @@ func (c *checksums) prepare(body *io.SectionReader, known *uint64) (*sending, er
 	p := &sending{sums: c, how: c.now(), body: io.NewSectionReader(body, 0, body.Size()), crc: known}
 	if p.how == crc64nvme && known == nil {
 		h := nvme.New()
-		if _, err := io.Copy(h, io.NewSectionReader(p.body, 0, p.body.Size())); err != nil {
-			return nil, &localError{err}
+		if err := p.through(h); err != nil {
+			return nil, err
 		}
 		sum := h.Sum64()
 		p.crc = &sum
@@ -119,16 +119,25 @@ func (c *checksums) prepare(body *io.SectionReader, known *uint64) (*sending, er
 // sum computes the MD5 of the body.
 func (p *sending) sum() error {
 	h := md5.New()
-	if _, err := io.Copy(h, io.NewSectionReader(p.body, 0, p.body.Size())); err != nil {
-		return &localError{err}
+	if err := p.through(h); err != nil {
+		return err
 	}
 	p.md5 = h.Sum(nil)
 	return nil
 }
 
+func (p *sending) through(h hash.Hash) error {
+	if _, err := io.CopyN(h, io.NewSectionReader(p.body, 0, p.body.Size()), p.body.Size()); err == io.EOF {
+		return &localError{io.ErrUnexpectedEOF} // the file has become shorter
+	} else if err != nil {
+		return &localError{err}
+	}
+	return nil
+}
+
 // reader is the body for the request.
 func (p *sending) reader() *checkedBody {
-	r := &checkedBody{r: io.NewSectionReader(p.body, 0, p.body.Size()), size: p.body.Size()}
+	r := &checkedBody{r: io.NewSectionReader(p.body, 0, p.body.Size()), size: p.body.Size(), row: true}
 	if p.crc != nil {
 		r.want, r.sum = *p.crc, nvme.New()
 	}
@@ -194,7 +203,8 @@ func mismatch(got, want uint64) error {
 type checkedBody struct {
 	r    *io.SectionReader
 	size int64
-	at   int64 // bytes read in a row from the beginning; -1 after any other Seek
+	at   int64 // next byte
+	row  bool  // all before it went through sum
 	want uint64
 	sum  hash.Hash64 // nil: nothing is known to compare with
 
@@ -218,14 +228,18 @@ func (b *checkedBody) fail(err error) error {
 
 func (b *checkedBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
+	b.at += int64(n)
+	if err == io.EOF && b.at < b.size {
+		err = io.ErrUnexpectedEOF // the file has become shorter
+	}
 	if err != nil && err != io.EOF {
 		return n, b.fail(&localError{err})
 	}
-	if b.sum == nil || b.at < 0 || n == 0 {
+	if b.sum == nil || n == 0 {
 		return n, err
 	}
 	_, _ = b.sum.Write(p[:n]) // a hash returns no error
-	if b.at += int64(n); b.at == b.size && b.sum.Sum64() != b.want {
+	if b.row && b.at == b.size && b.sum.Sum64() != b.want {
 		return 0, b.fail(mismatch(b.sum.Sum64(), b.want))
 	}
 	return n, err
@@ -236,15 +250,14 @@ func (b *checkedBody) Seek(offset int64, whence int) (int64, error) {
 		return 0, err
 	}
 	pos, err := b.r.Seek(offset, whence)
-	if whence == io.SeekCurrent && offset == 0 {
-		return pos, err // only asks
+	if err != nil || pos == b.at {
+		return pos, err
 	}
-	b.at = -1
-	if b.sum != nil && pos == 0 && err == nil {
-		b.at = 0
+	b.at, b.row = pos, pos == 0
+	if b.sum != nil && pos == 0 {
 		b.sum.Reset()
 	}
-	return pos, err
+	return pos, nil
 }
 
 // localError is a failure to read the body, which is local: its errno keeps its meaning.

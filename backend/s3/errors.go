@@ -197,6 +197,10 @@ func network(err error) string {
 	if errors.As(err, &u) {
 		return u.Err.Error()
 	}
+	var send *smithyhttp.RequestSendError
+	if errors.As(err, &send) {
+		return send.Err.Error()
+	}
 	var op *smithy.OperationError
 	if errors.As(err, &op) {
 		return op.Err.Error()
