@@ -69,8 +69,6 @@ func (a *ability) settle(ctx context.Context) (state int32, done func(), err err
 	return unknown, func() { <-a.turn }, nil
 }
 
-func (a *ability) is(state int32) bool { return a.state.Load() == state }
-
 func (a *ability) learn(state int32) {
 	if a.state.Swap(state) != state && state == unable {
 		a.log.Info("the store ignores a condition", "header", a.name)

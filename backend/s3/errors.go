@@ -37,6 +37,7 @@ var codes = map[string]error{
 	"InvalidToken":                 backend.ErrCredentials,
 	"TokenRefreshRequired":         backend.ErrCredentials,
 	"InvalidSecurity":              backend.ErrCredentials,
+	"XAdminUserNotFound":           backend.ErrCredentials, // versitygw, HTTP status 404
 	"NotSignedUp":                  backend.ErrCredentials,
 	"AuthorizationHeaderMalformed": backend.ErrCredentials, // mostly: signed for another region
 	"RequestTimeTooSkewed":         backend.ErrPermission,

@@ -114,9 +114,9 @@ func (s *Service) locate(ctx context.Context, name string) (*client, error) {
 }
 
 // explain asks once more in a way whose answer has a body: HEAD tells wrong keys, an expired
-// token and a wrong clock all as 400 or 403.
+// token and a wrong clock all as 400 or 403 (versitygw: 404).
 func (s *Service) explain(ctx context.Context, c *client, bucket string, err error) error {
-	if codeOf(err) != "" && statusOf(err) != 400 && statusOf(err) != 403 {
+	if status := statusOf(err); status != 400 && status != 403 && status != 404 {
 		return err
 	}
 	_, told := c.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{Bucket: &bucket, MaxKeys: aws.Int32(1)})
@@ -146,5 +146,9 @@ func (s *Service) fail(ctx context.Context, op, bucket string, err error) error 
 	if errors.As(err, &done) {
 		return done
 	}
-	return failure(ctx, "s3:/", op, bucket, err)
+	store := bucketURL("")
+	if bucket != "" {
+		store = "s3:/" // the bucket is the key: together, s3://bucket
+	}
+	return failure(ctx, store, op, bucket, err)
 }
