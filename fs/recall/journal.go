@@ -41,13 +41,14 @@ type journal struct {
 	written uint64            // guarded by wmu; puts that are durable
 }
 
-// openJournal opens the file at path or begins one. A file that cannot be read is put
-// aside: what it remembered is not worth refusing to start for.
-func openJournal(path string, log *slog.Logger) (*journal, error) {
+// openJournal opens the file at path or begins one. Without sync a commit survives the death
+// of the process only. A file that cannot be read is put aside: what it remembered is not
+// worth refusing to start for.
+func openJournal(path string, sync bool, log *slog.Logger) (*journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	db, err := openFile(path)
+	db, err := openFile(path, sync)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("recall journal %s: another process has it open", path)
 	}
@@ -57,7 +58,7 @@ func openJournal(path string, log *slog.Logger) (*journal, error) {
 		if err := os.Rename(path, path+".damaged"); err != nil {
 			return nil, err
 		}
-		db, err = openFile(path)
+		db, err = openFile(path, sync)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("recall journal %s: %w", path, err)
@@ -75,10 +76,11 @@ func damaged(err error) bool {
 }
 
 // openFile opens a file and reads all of it once, so that damage shows here.
-func openFile(path string) (db *bolt.DB, err error) {
+func openFile(path string, sync bool) (db *bolt.DB, err error) {
 	err = guarded(func() error {
 		var err error
-		if db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType}); err != nil {
+		o := &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoSync: !sync}
+		if db, err = bolt.Open(path, 0o600, o); err != nil {
 			return err
 		}
 		return db.Update(func(tx *bolt.Tx) error {

@@ -61,6 +61,7 @@ func newWorld(t *testing.T, takes time.Duration, change func(*Options)) *world {
 		Path:    filepath.Join(t.TempDir(), "recall.db"),
 		Open:    faulty.Open,
 		Changed: w.changed,
+		noSync:  true,
 		Log:     slog.New(slog.NewTextHandler(&locked{w: &w.log}, nil)),
 	}
 	if change != nil {

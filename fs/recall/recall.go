@@ -72,6 +72,8 @@ type Options struct {
 
 	Prices *Prices // nil: those that are built in
 	Log    *slog.Logger
+
+	noSync bool // for tests: the journal survives the process, not a power loss
 }
 
 func (o *Options) defaults() error {
@@ -140,7 +142,7 @@ func New(o Options) (*Manager, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	j, err := openJournal(o.Path, o.Log)
+	j, err := openJournal(o.Path, !o.noSync, o.Log)
 	if err != nil {
 		return nil, err
 	}
