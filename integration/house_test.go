@@ -36,6 +36,7 @@ var rooms = []struct {
 		"go.etcd.io/bbolt/errors", "golang.org/x/sync/", "golang.org/x/sys/unix", "github.com/minio/crc64nvme",
 	}},
 	{"fs/fstest", []string{"std", "backend", "backend/local", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}},
+	{"fs/recall", []string{"std", "backend", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/sync/"}},
 	{"fs", []string{
 		"std", "backend", "cache/", "fs/recall", "github.com/hanwen/go-fuse/v2/", "golang.org/x/sync/",
 		"golang.org/x/sys/unix",

@@ -209,7 +209,16 @@ func TestKillNineLosesNothingAndIsClearedAway(t *testing.T) {
 	if got, err := os.ReadFile(mnt + "/a"); err != nil || string(got) != "killed" {
 		t.Errorf("in the next mount: %q, %v, want what was written", got, err)
 	}
+	tty := startOnTerminal(t, w.command("umount", mnt))
+	tty.expect("Sending: 1 file")
+	pid := w.pid(mnt)
 	crash(t, w, mnt)
+	tty.expect(fmt.Sprintf("thawfs: the process of the mount (pid %d) has died.", pid))
+	if code := tty.wait(); code != exitFailed {
+		t.Errorf("umount whose daemon dies: exit %d", code)
+	}
+	w.run("mount", "local:store", mnt+"/sub").want(t, exitFailed, "thawfs: the mountpoint "+mnt+"/sub lies in a mount whose process is dead: "+mnt+
+		".\nClear that away with: thawfs umount "+mnt)
 	o = w.must("umount", mnt)
 	if want := "The process of the mount was dead. Cleared away. What it had not sent is in the journal: the next mount of " + source + " sends it.\n"; o.stdout != want {
 		t.Errorf("umount of a dead mount said %q, want %q", o.stdout, want)
@@ -258,7 +267,7 @@ func TestMountsInEachOthersWay(t *testing.T) {
 	w.ends(other)
 	w.must("mount", "--cache-dir", w.path("cache2"), "local:store", other)
 	mustWrite(t, mnt+"/box/a", "x")
-	w.run("umount", mnt+"/box").want(t, exitFailed, "thawfs: "+mnt+"/box is inside of a mount.\nUnmount all of it with: thawfs umount "+mnt)
+	w.run("umount", mnt+"/box").want(t, exitFailed, "thawfs: "+mnt+"/box lies in a mount.\nUnmount all of it with: thawfs umount "+mnt)
 	w.must("umount", mnt)
 	eventually(t, "the other mount sees the file", func() bool { _, err := os.Stat(other + "/box/a"); return err == nil })
 	w.must("umount", other)

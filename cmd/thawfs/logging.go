@@ -30,7 +30,7 @@ func isTerminal(w io.Writer) bool {
 // newLogger writes what is at least level to w: for eyes on a terminal, else as JSON lines.
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	if isTerminal(w) {
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

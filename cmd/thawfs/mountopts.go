@@ -85,7 +85,7 @@ func (m *mountOptions) apply(item string) error {
 		}
 		return fmt.Errorf("option %q is not known%s", name, m.suggest(name))
 	case !given && f.NoOptDefVal == "":
-		return fmt.Errorf("option %q needs a value: %s=...", name, name)
+		return fmt.Errorf("option %q needs a value, as in %s=VALUE", name, name)
 	case !given:
 		value = f.NoOptDefVal
 	}

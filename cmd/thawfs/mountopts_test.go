@@ -64,7 +64,7 @@ func TestMountOptionsThatAreWrong(t *testing.T) {
 		{"cache-dri=/x", `option "cache-dri" is not known: did you mean "cache_dir"?`},
 		{"colour=blue", `option "colour" is not known; see thawfs mount --help`},
 		{"options=ro", `option "options" is not known; see thawfs mount --help`},
-		{"uid", `option "uid" needs a value: uid=...`},
+		{"uid", `option "uid" needs a value, as in uid=VALUE`},
 		{"uid=nobody-of-that-name", `option "uid": there is no user "nobody-of-that-name"`},
 		{"gid=nobody-of-that-name", `option "gid": there is no group "nobody-of-that-name"`},
 		{"umask=99", `option "umask": "99" is no mask: write octal permissions such as 022`},

@@ -82,8 +82,7 @@ func checkDirectory(path string) error {
 	case errors.Is(err, os.ErrNotExist):
 		return wrong("the mountpoint "+path+" does not exist", "Create it with: mkdir -p "+shellQuote(path)).because(err)
 	case errors.Is(err, unix.ENOTCONN):
-		return wrong(fmt.Sprintf("the mountpoint %s is that of a dead FUSE program", path),
-			"Clear it away with: umount -l "+shellQuote(path)).because(err)
+		return inDeadMount(path).because(err)
 	case err != nil:
 		return wrong(fmt.Sprintf("the mountpoint %s cannot be used: %v", path, reason(err)), "Choose a directory of your own.").because(err)
 	case !info.IsDir():
@@ -98,6 +97,35 @@ func checkDirectory(path string) error {
 		return wrong("the mountpoint "+path+" is not empty: the mount would hide what is in it", "Choose an empty directory.")
 	}
 	return nil
+}
+
+// inDeadMount says which mount makes path fail with ENOTCONN.
+func inDeadMount(path string) *problem {
+	on := enclosing(path)
+	if on == nil { // it has gone meanwhile
+		return wrong("the mountpoint "+path+" could not be looked at", "Try again.")
+	}
+	clear := "umount -l "
+	if on.FSType == fsType {
+		clear = "thawfs umount "
+	}
+	return wrong(fmt.Sprintf("the mountpoint %s lies in a mount whose process is dead: %s", path, on.Mountpoint),
+		"Clear that away with: "+clear+shellQuote(on.Mountpoint))
+}
+
+// enclosing is the FUSE mount that path lies in, nil if it lies in none.
+func enclosing(path string) *mountinfo.Info {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if on, err := findMount(dir); err == nil && on != nil {
+			if strings.HasPrefix(on.FSType, "fuse") {
+				return on
+			}
+			return nil
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
 }
 
 // apart checks that nothing that serves the mount lies behind it: reading it would wait for

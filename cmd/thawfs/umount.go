@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -75,10 +74,8 @@ func umount(ctx context.Context, path string, leave bool, stdout, stderr io.Writ
 
 // notMounted says what is there instead.
 func notMounted(path string) error {
-	for dir := filepath.Dir(path); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-		if on, err := findMount(dir); err == nil && on != nil && on.FSType == fsType {
-			return wrong(path+" is inside of a mount", "Unmount all of it with: thawfs umount "+shellQuote(dir))
-		}
+	if on := enclosing(path); on != nil && on.FSType == fsType {
+		return wrong(path+" lies in a mount", "Unmount all of it with: thawfs umount "+shellQuote(on.Mountpoint))
 	}
 	return wrong("nothing is mounted on "+path, "")
 }
@@ -115,7 +112,7 @@ func (u *unmounting) run(ctx context.Context, leave bool) error {
 		return busy(u.about.Mountpoint, p)
 	}
 	if err != nil {
-		return fmt.Errorf("unmount %s: %w", u.about.Mountpoint, err)
+		return u.died(err)
 	}
 	line.clear()
 	waitPid(end)
@@ -141,10 +138,17 @@ func (u *unmounting) drain(ctx context.Context, signals <-chan os.Signal, line *
 		cancel()
 		<-sent
 	}
-	if p, ok := errors.AsType[*problem](err); ok && p.Code != 0 {
-		return leave, nil
+	if _, ok := errors.AsType[*problem](err); err != nil && !ok {
+		return leave, u.died(err)
 	}
-	return leave, err
+	return leave, nil
+}
+
+// died explains that the daemon no longer answers.
+func (u *unmounting) died(err error) *problem {
+	return wrong(fmt.Sprintf("the process of the mount (pid %d) has died", u.about.PID),
+		"Clear the mount away with: thawfs umount "+shellQuote(u.about.Mountpoint)+
+			"\nWhat was not sent is in the journal: the next mount of "+u.about.Source+" sends it.").because(err)
 }
 
 // unmount asks the daemon to end and returns what is left.
