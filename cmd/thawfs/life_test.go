@@ -1,23 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/thawfs/thawfs/backend"
-	"github.com/thawfs/thawfs/backend/local"
-	"github.com/thawfs/thawfs/backend/s3"
-	"github.com/thawfs/thawfs/integration/servers"
 )
 
 // The life of mounts as users see it: real processes, real mounts, real stores.
@@ -324,153 +315,4 @@ func TestNoSecretIsEverLogged(t *testing.T) {
 			t.Errorf("the log has %q:%s", secret, w.logs())
 		}
 	}
-}
-
-// bucket is a bucket of a real server, seen without thawfs's file system.
-type bucket struct {
-	name   string
-	server servers.S3
-	store  backend.Store
-}
-
-// gated is a world with the keys of a server, a gate before it and a bucket in it.
-func gated(t *testing.T) (*world, *gate, *bucket) {
-	t.Helper()
-	gw := servers.VersityGW(t)
-	service, err := s3.New(t.Context(), s3.Options{Endpoint: gw.Endpoint, Region: gw.Region, AccessKey: gw.AccessKey, SecretKey: gw.SecretKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bucket{name: fmt.Sprintf("life-%d", time.Now().UnixNano()), server: gw}
-	if err := service.CreateBucket(t.Context(), b.name); err != nil {
-		t.Fatal(err)
-	}
-	if b.store, err = service.Open(t.Context(), b.name); err != nil {
-		t.Fatal(err)
-	}
-	return newWorld(t, keys(gw)...), newGate(t, gw), b
-}
-
-func (b *bucket) get(t *testing.T, key string) string { t.Helper(); return getObject(t, b.store, key) }
-
-func getObject(t *testing.T, s backend.Store, key string) string {
-	t.Helper()
-	r, err := s.Get(t.Context(), key, "", 0, -1)
-	if err != nil {
-		t.Error(err)
-		return ""
-	}
-	all, err := io.ReadAll(r)
-	if err := errors.Join(err, r.Close()); err != nil {
-		t.Error(err)
-	}
-	return string(all)
-}
-
-func localStore(t *testing.T, dir string) *local.Service {
-	t.Helper()
-	service, err := local.New(dir, local.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return service
-}
-
-func createBucket(t *testing.T, dir, name string) {
-	t.Helper()
-	if err := localStore(t, dir).CreateBucket(context.Background(), name); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func localObject(t *testing.T, dir, bucket, key string) string {
-	t.Helper()
-	s, err := localStore(t, dir).Open(t.Context(), bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return getObject(t, s, key)
-}
-
-// mustWrite writes a file and its directory.
-func mustWrite(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// cacheOf is the cache directory of a source of this world.
-func (w *world) cacheOf(source string) string {
-	w.t.Helper()
-	s, err := parseSource(source)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return w.path("cache", "thawfs", newOptions().cacheName(s))
-}
-
-// pid asks the daemon on mountpoint who it is.
-func (w *world) pid(mountpoint string) int {
-	w.t.Helper()
-	for _, e := range w.env {
-		if dir, ok := strings.CutPrefix(e, "THAWFS_RUNTIME_DIR="); ok {
-			who, err := (&client{filepath.Join(dir, socketName(mountpoint))}).about(w.t.Context())
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return who.PID
-		}
-	}
-	panic("a world without THAWFS_RUNTIME_DIR")
-}
-
-// crash kills the daemon of the mount on mountpoint. What the kernel remembers of the mount is not
-// waited for: users come at once.
-func crash(t *testing.T, w *world, mountpoint string) {
-	t.Helper()
-	pid := w.pid(mountpoint)
-	kill(t, pid, unix.SIGKILL)
-	eventually(t, "it has ended", func() bool { return ended(pid) })
-}
-
-// ended reports whether a process is over, be it that nobody has asked for its exit code yet.
-func ended(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	_, state, _ := strings.Cut(string(stat), ") ") // behind the name of the program
-	return strings.HasPrefix(state, "Z")
-}
-
-func kill(t *testing.T, pid int, sig unix.Signal) {
-	t.Helper()
-	if err := unix.Kill(pid, sig); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func interrupt(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	kill(t, cmd.Process.Pid, unix.SIGINT)
-}
-
-// start runs cmd and tells how it ended.
-func start(t *testing.T, cmd *exec.Cmd) <-chan outcome {
-	t.Helper()
-	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		_ = cmd.Wait() // the exit code says it
-		done <- outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
-	}()
-	return done
 }
