@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -16,9 +17,9 @@ var classes = []string{
 	"GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "EXPRESS_ONEZONE",
 }
 
-// maxMeta bounds the metadata of an object: names and values together, as bytes. S3 itself
-// stops at 2 KiB.
-const maxMeta = 64 << 10
+// maxMeta bounds the attributes of an object, names and values together. S3 itself stops at
+// 2 KiB of metadata.
+const maxMeta = 64 << 10 // bytes
 
 // headers are the names that Attrs.Header may have.
 var headers = []string{
@@ -67,17 +68,18 @@ func checkAttrs(a backend.Attrs) error {
 	size := 0
 	for name, value := range a.Meta {
 		size += len(name) + len(value)
-		if name == "" || strings.ToLower(name) != name || strings.ContainsAny(name, " \t\r\n:") {
-			return fmt.Errorf("%w: metadata name %q", backend.ErrInvalid, name)
+		if name == "" || strings.ToLower(name) != name || strings.ContainsAny(name, " \t\r\n:") || !utf8.ValidString(name+value) {
+			return fmt.Errorf("%w: metadata %q: %q", backend.ErrInvalid, name, value)
+		}
+	}
+	for name, value := range a.Header {
+		size += len(name) + len(value)
+		if !slices.Contains(headers, name) || !utf8.ValidString(value) {
+			return fmt.Errorf("%w: header %q: %q", backend.ErrInvalid, name, value)
 		}
 	}
 	if size > maxMeta {
-		return fmt.Errorf("%w: %d bytes of metadata", backend.ErrTooLarge, size)
-	}
-	for name := range a.Header {
-		if !slices.Contains(headers, name) {
-			return fmt.Errorf("%w: header %q", backend.ErrInvalid, name)
-		}
+		return fmt.Errorf("%w: %d bytes of attributes", backend.ErrTooLarge, size)
 	}
 	return checkClass(a.Class)
 }

@@ -83,8 +83,8 @@ func (s *store) assemble(rec *record, ps []backend.Part) (files []string, sizes 
 		if i > 0 && p.Number <= ps[i-1].Number {
 			return nil, nil, fmt.Errorf("%w: part %d after part %d", backend.ErrInvalid, p.Number, ps[i-1].Number)
 		}
-		q, ok := there[p.Number]
-		if !ok || q.ETag != p.ETag {
+		q, ok := there[partID{p.Number, p.ETag}]
+		if !ok {
 			return nil, nil, fmt.Errorf("%w: part %d with ETag %q was not sent", backend.ErrInvalid, p.Number, p.ETag)
 		}
 		if i < len(ps)-1 && q.Size < limits.MinSize {
@@ -107,14 +107,14 @@ func (s *store) assemble(rec *record, ps []backend.Part) (files []string, sizes 
 	return files, sizes, nil
 }
 
-// partFiles returns the parts of upload id by number, with their sizes.
-func (s *store) partFiles(id string) (map[int]backend.Part, error) {
+// partFiles returns the parts of upload id, with their sizes, by number and ETag: two of
+// one number are there if a process died while it replaced one.
+func (s *store) partFiles(id string) (map[partID]backend.Part, error) {
 	entries, err := os.ReadDir(s.uploadDir(id))
 	if err != nil {
 		return nil, err
 	}
-	ps := map[int]backend.Part{}
-	newest := map[int]time.Time{}
+	ps := map[partID]backend.Part{}
 	for _, e := range entries {
 		p, ok := parsePart(e.Name())
 		if !ok {
@@ -127,14 +127,15 @@ func (s *store) partFiles(id string) (map[int]backend.Part, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Two of one number are there if a process died while it replaced one.
-		if info.ModTime().Before(newest[p.Number]) {
-			continue
-		}
 		p.Size = info.Size()
-		ps[p.Number], newest[p.Number] = p, info.ModTime()
+		ps[partID{p.Number, p.ETag}] = p
 	}
 	return ps, nil
+}
+
+type partID struct {
+	number int
+	etag   string
 }
 
 // writeBlob makes temp a blob of the files in order.

@@ -255,7 +255,11 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	open(t, dir, local.Options{NoSync: true})
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
-	for round := range 4 {
+	rounds := 4
+	if testing.Short() {
+		rounds = 2
+	}
+	for round := range rounds {
 		stays, dies := startChild(t, dir, fmt.Sprintf("stays%d", round)), startChild(t, dir, fmt.Sprintf("dies%d", round))
 		var wg sync.WaitGroup
 		wg.Go(func() { stays.follow(t, 400) })

@@ -24,6 +24,9 @@ func (s *store) List(ctx context.Context, prefix, after string, opts backend.Lis
 			yield(backend.Entry{}, s.wrap("list", prefix, err))
 			return
 		}
+		if len(prefix) > maxKey || strings.Contains(prefix, "\x00") {
+			return // no key begins like that, and no path can
+		}
 		i := strings.LastIndexByte(prefix, '/') + 1
 		l := &lister{ctx: ctx, after: after, delimited: opts.Delimited, yield: yield}
 		_, err := l.walk(dirPath(s.keys, prefix[:i]), prefix[:i], prefix[i:])

@@ -77,9 +77,7 @@ func (s *Service) open(o Options) error {
 	if err := s.layOut(); err != nil {
 		return err
 	}
-	if s.locks, err = newLocks(s.path("locks")); err != nil {
-		return err
-	}
+	s.locks = newLocks(s.path("locks"))
 	unlock, err := lockFile(s.path("lock"))
 	if err != nil {
 		return err
@@ -96,8 +94,13 @@ func (s *Service) open(o Options) error {
 
 // layOut makes the directories of a new store, or checks that dir is one.
 func (s *Service) layOut() error {
-	if err := os.MkdirAll(s.dir, 0o777); err != nil {
-		return err
+	if _, err := os.Lstat(s.dir); err != nil {
+		if err := os.MkdirAll(s.dir, 0o777); err != nil {
+			return err
+		}
+		if err := s.disk.syncDir(filepath.Dir(s.dir)); err != nil {
+			return err
+		}
 	}
 	names, err := readNames(s.dir)
 	if err != nil {

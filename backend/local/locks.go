@@ -14,30 +14,21 @@ import (
 // holds one of them, briefly. The files are never removed, so that all processes mean the
 // same inodes.
 type locks struct {
+	dir     string // of the lock files
 	stripes [64]stripe
 }
 
 type stripe struct {
 	mu sync.Mutex
-	f  *os.File // keeps fd open as long as the stripe is in use
-	fd int      // flocked while mu is held
+	f  *os.File // opened by the first lock; guarded by mu
+	fd int      // of f; flocked while mu is held
 }
 
-func newLocks(dir string) (*locks, error) {
-	l := &locks{}
-	for i := range l.stripes {
-		f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("%02x", i)), os.O_RDWR|os.O_CREATE, 0o666)
-		if err != nil {
-			return nil, err
-		}
-		l.stripes[i].f, l.stripes[i].fd = f, int(f.Fd())
-	}
-	return l, nil
-}
+func newLocks(dir string) *locks { return &locks{dir: dir} }
 
 // lock excludes other changes of key in bucket until the returned function is called.
 func (l *locks) lock(bucket, key string) (unlock func(), err error) {
-	return l.stripes[stripeOf(bucket+"/"+key)%uint64(len(l.stripes))].lock()
+	return l.lockStripe(stripeOf(bucket+"/"+key) % uint64(len(l.stripes)))
 }
 
 // lockAll excludes all changes. No caller of lock takes a second one, so there is no
@@ -50,7 +41,7 @@ func (l *locks) lockAll() (unlock func(), err error) {
 		}
 	}
 	for i := range l.stripes {
-		u, err := l.stripes[i].lock()
+		u, err := l.lockStripe(uint64(i))
 		if err != nil {
 			unlock()
 			return nil, err
@@ -60,9 +51,14 @@ func (l *locks) lockAll() (unlock func(), err error) {
 	return unlock, nil
 }
 
-func (s *stripe) lock() (unlock func(), err error) {
+func (l *locks) lockStripe(i uint64) (unlock func(), err error) {
+	s := &l.stripes[i]
 	s.mu.Lock()
-	if err := flockFd(s.fd, syscall.LOCK_EX); err != nil {
+	err = s.openLocked(filepath.Join(l.dir, fmt.Sprintf("%02x", i)))
+	if err == nil {
+		err = flockFd(s.fd, syscall.LOCK_EX)
+	}
+	if err != nil {
 		s.mu.Unlock()
 		return nil, err
 	}
@@ -70,6 +66,18 @@ func (s *stripe) lock() (unlock func(), err error) {
 		_ = flockFd(s.fd, syscall.LOCK_UN) // cannot fail on a lock that is held
 		s.mu.Unlock()
 	}, nil
+}
+
+func (s *stripe) openLocked(path string) error {
+	if s.f != nil {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	s.f, s.fd = f, int(f.Fd())
+	return nil
 }
 
 // lockFile takes the flock of the file path, which is created if need be.

@@ -118,7 +118,7 @@ func (s *store) uploadPart(ctx context.Context, up backend.Upload, number int, b
 }
 
 // placePart moves temp to where part p belongs and removes what was sent as that part
-// before.
+// before, once p is durable.
 func (s *store) placePart(ctx context.Context, up backend.Upload, p backend.Part, temp string) error {
 	unlock, err := s.lockUpload(up)
 	if err != nil {
@@ -128,18 +128,26 @@ func (s *store) placePart(ctx context.Context, up backend.Upload, p backend.Part
 	if _, err := s.findUpload(ctx, up); err != nil {
 		return err
 	}
-	name := partName(p)
-	if err := os.Rename(temp, filepath.Join(s.uploadDir(up.ID), name)); err != nil {
+	dir, name := s.uploadDir(up.ID), partName(p)
+	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
 		return err
 	}
-	names, err := readNames(s.uploadDir(up.ID))
+	names, err := readNames(dir)
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(n string) bool {
+		q, ok := parsePart(n)
+		return !ok || q.Number != p.Number || n == name
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	if err := s.svc.disk.syncDir(dir); err != nil {
+		return err
+	}
 	for _, old := range names {
-		if q, ok := parsePart(old); ok && q.Number == p.Number && old != name {
-			_ = os.Remove(filepath.Join(s.uploadDir(up.ID), old)) // Complete asks by ETag: at worst it stays for nothing
-		}
+		_ = os.Remove(filepath.Join(dir, old)) // Complete asks by ETag: at worst it stays for nothing
 	}
 	return nil
 }
