@@ -271,6 +271,10 @@ func (n *fileNode) commit() error {
 	}
 	n.attr, n.mtimeSet, n.mtimeSeen, n.dirty = attr, true, seen, false
 	attrs := attr.encode(n.obj.Attrs)
+	if changed {
+		attrs = forNewContent(attrs)
+		attrs.Class = "" // new bytes go where the bucket puts them, not back into the archive
+	}
 	n.obj.Attrs = attrs
 	n.mu.Unlock()
 	err := file.Commit(attrs)

@@ -248,28 +248,25 @@ func (n *fileNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
 		return err
 	}
 	defer n.release()
-	ref, named := n.ref()
 	n.mu.Lock()
-	attr := n.attr
-	attr.Mtime = n.mtimeLocked()
-	before := attr.Mtime
-	fn(&attr)
-	attrs := attr.encode(n.obj.Attrs)
-	if size := metaSize(attrs); size > maxMeta {
-		n.mu.Unlock()
-		return syscall.E2BIG
-	}
-	n.attr = attr
-	if n.file != nil && !attr.Mtime.Equal(before) {
-		_, n.mtimeSeen, _ = n.file.Stat()
-		n.mtimeSet = true
-	}
-	later := n.writers > 0 || !named
-	n.dirty = n.dirty || later
-	obj := n.obj
+	later := n.writers > 0
 	n.mu.Unlock()
-	if later {
-		return nil
+	ref, named := n.ref()
+	if later || !named {
+		return n.setLater(fn)
+	}
+	store, err := n.fs.stores.open(ctx, ref.Bucket)
+	if err != nil {
+		return err
+	}
+	obj, err := n.fs.object(ctx, store, ref)
+	if err != nil {
+		return err
+	}
+	n.refresh(obj)
+	attrs, err := n.applyLocal(fn, obj.Attrs)
+	if err != nil {
+		return err
 	}
 	if err := n.fs.queue.SetAttrs(ref, obj, attrs); err != nil {
 		return err
@@ -278,6 +275,39 @@ func (n *fileNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
 	n.obj.Attrs = attrs
 	n.mu.Unlock()
 	return nil
+}
+
+// setLater changes attributes that a writer's Flush will commit.
+func (n *fileNode) setLater(fn func(*fileAttr)) error {
+	n.mu.Lock()
+	old := n.obj.Attrs
+	n.mu.Unlock()
+	_, err := n.applyLocal(fn, old)
+	n.mu.Lock()
+	n.dirty = n.dirty || err == nil
+	n.mu.Unlock()
+	return err
+}
+
+// applyLocal changes the attributes in memory and returns them encoded over old, or E2BIG if
+// no object could hold them.
+func (n *fileNode) applyLocal(fn func(*fileAttr), old backend.Attrs) (backend.Attrs, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	attr := n.attr
+	attr.Mtime = n.mtimeLocked()
+	before := attr.Mtime
+	fn(&attr)
+	attrs := attr.encode(old)
+	if metaSize(attrs) > maxMeta {
+		return attrs, syscall.E2BIG
+	}
+	n.attr = attr
+	if n.file != nil && !attr.Mtime.Equal(before) {
+		_, n.mtimeSeen, _ = n.file.Stat()
+		n.mtimeSet = true
+	}
+	return attrs, nil
 }
 
 // truncate sets the size, through a descriptor or by name alike. Without a writer to

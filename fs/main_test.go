@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,13 +15,24 @@ import (
 	"github.com/thawfs/thawfs/backend/local"
 )
 
+func TestMain(m *testing.M) {
+	if path := os.Getenv("FS_TEST_MAP"); path != "" {
+		if err := mapAndWrite(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // A mounted is a file system on a real mount over a local store.
 type mounted struct {
 	*Mount
 	t       testing.TB
 	dir     string // the mountpoint
 	service backend.Service
-	store   backend.Store // of bucket "b"
+	store   backend.Store // of bucket "buk"
 	o       Options
 	done    bool
 }
@@ -37,16 +49,16 @@ func (w testWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newStore is a local store with one bucket, "b".
+// newStore is a local store with one bucket, "buk".
 func newStore(t testing.TB) backend.Service {
 	t.Helper()
 	s, err := local.New(t.TempDir(), local.Options{NoSync: true})
 	must(t, err)
-	must(t, s.CreateBucket(t.Context(), "b"))
+	must(t, s.CreateBucket(t.Context(), "buk"))
 	return s
 }
 
-// mount mounts bucket "b" of a new local store.
+// mount mounts bucket "buk" of a new local store.
 func mount(t testing.TB, change ...func(*Options)) *mounted {
 	t.Helper()
 	return mountOn(t, newStore(t), change...)
@@ -55,13 +67,13 @@ func mount(t testing.TB, change ...func(*Options)) *mounted {
 func mountOn(t testing.TB, service backend.Service, change ...func(*Options)) *mounted {
 	t.Helper()
 	o := Options{
-		Service: service, Bucket: "b", Source: "test", CacheDir: t.TempDir(),
+		Service: service, Bucket: "buk", Source: "test", CacheDir: t.TempDir(),
 		Delay: 10 * time.Millisecond, Log: testLog(t), SpoolSize: 1 << 30,
 	}
 	for _, fn := range change {
 		fn(&o)
 	}
-	store, err := service.Open(t.Context(), "b")
+	store, err := service.Open(t.Context(), "buk")
 	must(t, err)
 	m := &mounted{t: t, dir: t.TempDir(), service: service, store: store, o: o}
 	m.start()

@@ -43,19 +43,33 @@ func (n *fileNode) Getxattr(ctx context.Context, name string, dest []byte) (uint
 	if errno := xattrErrno(name); errno != 0 {
 		return 0, errno
 	}
+	if strings.HasPrefix(name, thawfsPrefix) {
+		return n.virtual(ctx, name, dest)
+	}
 	n.mu.Lock()
 	value, ok := n.attr.Xattrs[name]
-	obj := n.obj
 	n.mu.Unlock()
-	if strings.HasPrefix(name, thawfsPrefix) {
-		var s string
-		s, ok = virtualXattr(name, obj)
-		value = []byte(s)
-	}
 	if !ok {
 		return 0, syscall.ENODATA
 	}
 	return reply(value, dest)
+}
+
+// virtual answers for the names that tell of the object.
+func (n *fileNode) virtual(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	store, ref, err := n.store(ctx)
+	if err != nil {
+		return 0, n.fs.errno("getxattr", ref, err)
+	}
+	obj, err := n.fs.object(ctx, store, ref)
+	if err != nil {
+		return 0, n.fs.errno("getxattr", ref, err)
+	}
+	value, ok := virtualXattr(name, obj)
+	if !ok {
+		return 0, syscall.ENODATA
+	}
+	return reply([]byte(value), dest)
 }
 
 // reply copies value into dest; an empty dest asks for its size.
