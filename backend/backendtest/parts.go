@@ -87,9 +87,8 @@ func partOrder(b *bucket) {
 func partAgain(b *bucket) {
 	up := b.begin("k", backend.Attrs{})
 	b.send(up, 1, b.piece(8))
-	two := b.send(up, 2, "tail")
-	one := b.send(up, 1, b.piece(1))
-	two = b.send(up, 2, "tail")
+	b.send(up, 2, "tail")
+	one, two := b.send(up, 1, b.piece(1)), b.send(up, 2, "tail")
 	b.finish(up, []backend.Part{one, two}, b.piece(1)+"tail", backend.Attrs{})
 }
 

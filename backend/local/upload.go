@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -30,10 +29,6 @@ type upload struct {
 	Meta   map[string]string `json:"meta,omitempty"`
 	Header map[string]string `json:"header,omitempty"`
 }
-
-// maxIdle is how long an upload lies untouched before New takes it for forgotten: longer
-// than anybody's journal waits to finish it.
-const maxIdle = 30 * 24 * time.Hour
 
 // PartLimits implements backend.PartUploader.
 func (s *store) PartLimits() backend.PartLimits { return s.svc.limits }
@@ -186,44 +181,6 @@ func (s *store) dropUpload(up backend.Upload) error {
 	return os.RemoveAll(gone)
 }
 
-// Uploads implements backend.PartUploader. They come in order of their keys.
-func (s *store) Uploads(ctx context.Context, prefix string) iter.Seq2[backend.Upload, error] {
-	return func(yield func(backend.Upload, error) bool) {
-		ups, err := s.uploads(ctx)
-		if err != nil {
-			yield(backend.Upload{}, s.wrap("uploads", prefix, err))
-			return
-		}
-		for _, up := range ups {
-			if strings.HasPrefix(up.Key, prefix) && !yield(up, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (s *store) uploads(ctx context.Context) ([]backend.Upload, error) {
-	ids, err := readNames(filepath.Join(s.dir, "uploads"))
-	if err != nil {
-		return nil, err
-	}
-	var ups []backend.Upload
-	for _, id := range ids {
-		u, err := s.readUpload(id)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // finished meanwhile
-		}
-		if err = firstOf(ctx.Err(), err); err != nil {
-			return nil, err
-		}
-		ups = append(ups, backend.Upload{Key: u.Key, ID: id})
-	}
-	slices.SortFunc(ups, func(a, b backend.Upload) int {
-		return strings.Compare(a.Key+"\x00"+a.ID, b.Key+"\x00"+b.ID)
-	})
-	return ups, nil
-}
-
 // findUpload returns the upload that up names, or fails with backend.ErrNotExist.
 func (s *store) findUpload(ctx context.Context, up backend.Upload) (*upload, error) {
 	if err := ctx.Err(); err != nil {
@@ -298,23 +255,4 @@ func parsePart(name string) (backend.Part, bool) {
 // record begins the record of the object that u becomes.
 func (u *upload) record(id string) *record {
 	return &record{Key: u.Key, Class: u.Class, Meta: maps.Clone(u.Meta), Header: maps.Clone(u.Header), Upload: id}
-}
-
-// collectUploads removes the uploads that nobody touched for maxIdle.
-func (s *store) collectUploads() error {
-	dir := filepath.Join(s.dir, "uploads")
-	ids, err := readNames(dir)
-	if err != nil {
-		return ignoreAbsent(err)
-	}
-	for _, id := range ids {
-		info, err := os.Lstat(filepath.Join(dir, id))
-		if err != nil || time.Since(info.ModTime()) < maxIdle {
-			continue
-		}
-		if err := s.removeUpload(backend.Upload{ID: id}); err != nil && !errors.Is(err, backend.ErrNotExist) {
-			return ignoreAbsent(err)
-		}
-	}
-	return nil
 }
