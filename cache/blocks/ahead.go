@@ -1,33 +1,37 @@
 package blocks
 
-// note enters a read into the stream it belongs to.
+// note enters a read into the stream it belongs to. Small objects, which come as a whole,
+// have only one.
 func (r *Reader) note(off, n int64) *stream {
-	parallel := r.c.tempo.parallel()
+	full := int64(r.c.tempo.parallel()) * rangeSize
 	trusted := r.c.memory.trusted()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, follows := r.streams.find(off)
+	i, follows := r.streams.find(off)
+	if r.size <= leastRange {
+		i, follows = 0, r.streams.all[0] != nil
+	}
 	if !follows {
-		r.resetLocked(s)
-		s.next, s.run = off+n, n
-		s.head = granules(off + n)
-		return s
+		r.endLocked(r.streams.all[i])
+		r.streams.all[i] = &stream{next: off + n, run: n, head: granules(off + n), flying: map[*fetch]struct{}{}, ended: r.closed}
+	} else if r.size > leastRange {
+		r.streams.all[i].note(off, n, full, trusted)
 	}
-	if r.size > leastRange {
-		s.note(off, n, int64(parallel)*rangeSize, trusted)
-	}
+	s := r.streams.all[i]
+	s.used = r.streams.clock
 	return s
 }
 
-// resetLocked ends what s was. Its fetches go on if somebody waits for them.
-func (r *Reader) resetLocked(s *stream) {
+// endLocked ends s, which may be nil. Its fetches go on if somebody waits for them.
+func (r *Reader) endLocked(s *stream) {
+	if s == nil || s.ended {
+		return
+	}
+	s.ended = true
 	for f := range s.flying {
 		r.c.memory.leave(f)
 	}
-	if s.used > 0 {
-		r.c.memory.demote(r.id, s.next/granuleSize, s.head)
-	}
-	*s = stream{used: s.used, flying: map[*fetch]struct{}{}}
+	r.c.memory.demote(r.id, s.next/granuleSize, s.head)
 }
 
 // ahead is the size in granules of a range of s's read-ahead; 0 while there is none.
@@ -51,7 +55,7 @@ func (r *Reader) readAhead(s *stream) {
 // tempo allow. It is called on each read and when a range has arrived.
 func (r *Reader) readAheadLocked(s *stream) {
 	end := granules(r.size)
-	for s.window > 0 && !r.closed && r.c.ctx.Err() == nil {
+	for s.window > 0 && !s.ended && r.c.ctx.Err() == nil {
 		piece := s.piece(r.c.tempo.parallel()) / granuleSize
 		limit := min(end, (s.next+s.window)/granuleSize+piece)
 		s.head = r.firstMissing(max(s.head, s.next/granuleSize), limit)
@@ -100,13 +104,12 @@ func (r *Reader) launchLocked(s *stream, f *fetch) {
 	last := f.granules[len(f.granules)-1].g
 	s.head = max(s.head, last+1)
 	f.ended = func(err error) { r.ended(s, f, err) }
-	if r.closed {
-		r.c.memory.leave(f)
-	} else {
-		s.flying[f] = struct{}{}
-		if f.ahead {
-			s.ahead++
-		}
+	if s.ended {
+		r.c.memory.leave(f) // its reader still wants it
+	}
+	s.flying[f] = struct{}{}
+	if f.ahead {
+		s.ahead++
 	}
 	r.c.launch(f)
 }
@@ -119,16 +122,12 @@ func (r *Reader) ended(s *stream, f *fetch, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := s.flying[f]; !ok {
-		return // reset meanwhile
-	}
 	delete(s.flying, f)
 	if f.ahead {
 		s.ahead--
 	}
 	if err != nil {
 		s.window = 0
-		return
 	}
 	r.readAheadLocked(s)
 }

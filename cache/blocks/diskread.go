@@ -96,36 +96,35 @@ func (d *disk) check(v *version, f *os.File, g int64) bool {
 		d.lose(v, "read", err)
 		return false
 	}
+	good, damaged := d.compare(v, g, sum, err == nil)
+	if damaged && d.count.corrupt.Add(1) == 1 {
+		d.log.Warn("cache file does not match its checksum, fetching again", "path", v.path, "off", g*granuleSize)
+	}
+	return good
+}
+
+// compare notes the checksum that was found in the file, if it could be read as far as that.
+// A granule with another one is forgotten: its room is used again by the granule that
+// replaces it, or freed with its block.
+func (d *disk) compare(v *version, g int64, sum uint32, read bool) (good, damaged bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i, bit := blockOf(g)
 	b := v.blocks[i]
 	switch {
 	case v.gone || b == nil || b.valid&bit == 0:
-		return false
+		return false, false
 	case b.checked&bit != 0:
-		return true
-	case err != nil || sum != b.crc[g%blockGranules]:
-		d.dropLocked(v, g)
-		return false
+		return true, false
+	case !read || sum != b.crc[g%blockGranules]:
+		b.valid &^= bit
+		v.valid--
+		d.recordLocked(v, i)
+		return false, true
 	}
 	b.checked |= bit
 	v.checked++
-	return true
-}
-
-// dropLocked forgets a granule that is not what was written. Its room is used again by the
-// granule that replaces it, or freed with its block.
-func (d *disk) dropLocked(v *version, g int64) {
-	i, bit := blockOf(g)
-	b := v.blocks[i]
-	b.valid &^= bit
-	v.valid--
-	d.count.corrupt.Add(1)
-	d.recordLocked(v, i)
-	if d.count.corrupt.Load() == 1 {
-		d.log.Warn("cache file does not match its checksum, fetching again", "path", v.path, "off", g*granuleSize)
-	}
+	return true, false
 }
 
 // sumOf is the checksum of n bytes at off. It reads in small pieces: no buffer of the

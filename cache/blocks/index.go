@@ -178,6 +178,14 @@ func (d *disk) load() error {
 	}
 	d.used += int64(len(shards)) * dirCharge
 	for _, v := range d.versions {
+		if len(v.blocks) == 0 { // all of it was found damaged
+			if err := ignoreAbsent(os.Remove(v.path)); err != nil {
+				return err
+			}
+			d.settleLocked(v, 0)
+			delete(d.versions, v.id)
+			continue
+		}
 		for i := range v.blocks {
 			v.valid += bits(v.blocks[i].valid)
 		}

@@ -51,8 +51,8 @@ func (r *Reader) Close() {
 	r.mu.Lock()
 	closed := r.closed
 	r.closed = true
-	for i := range r.streams.all {
-		r.resetLocked(&r.streams.all[i])
+	for _, s := range r.streams.all {
+		r.endLocked(s)
 	}
 	r.mu.Unlock()
 	if !closed {

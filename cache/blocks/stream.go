@@ -9,16 +9,17 @@ const (
 )
 
 // A stream is one sequence of reads within a reader, and what was fetched ahead of it. The
-// reader's mutex guards it.
+// reader's mutex guards it. A stream that another one has replaced may still be in the hands
+// of reads under way.
 type stream struct {
 	used   uint64              // reader's clock at the last read
 	next   int64               // bytes; where the read that continues it begins
 	run    int64               // bytes read in sequence
 	window int64               // bytes to be ahead of next; 0 while it is not known to be sequential
-	first  int64               // granule; nothing before it was fetched for this stream
 	head   int64               // granule; everything from next up to it was fetched or is here
 	flying map[*fetch]struct{} // fetches begun for it and not over
 	ahead  int                 // of these, read-ahead
+	ended  bool                // replaced by another stream, or the reader is closed
 }
 
 // follows reports whether a read at off continues s. The kernel reads ahead with several
@@ -66,28 +67,26 @@ func (s *stream) piece(parallel int) int64 {
 // streams are the windows of a reader.
 type streams struct {
 	clock uint64
-	all   [windows]stream
+	all   [windows]*stream
 }
 
-// find returns the stream that a read at off continues, or one to begin anew, the one used
-// least recently; the caller resets that.
-func (t *streams) find(off int64) (s *stream, follows bool) {
+// find returns where the stream is that a read at off continues, or, if none does, the one
+// used least recently, which the caller replaces.
+func (t *streams) find(off int64) (i int, follows bool) {
 	t.clock++
-	oldest := &t.all[0]
-	for i := range t.all {
-		s := &t.all[i]
-		if s.used > 0 && s.follows(off) && (!follows || s.nearer(off, oldest)) {
-			oldest, follows = s, true
-		} else if !follows && s.used < oldest.used {
-			oldest = s
+	for j, s := range t.all {
+		switch {
+		case s == nil:
+			if !follows {
+				i = j
+			}
+		case s.follows(off) && (!follows || distance(s.next, off) < distance(t.all[i].next, off)):
+			i, follows = j, true
+		case !follows && t.all[i] != nil && s.used < t.all[i].used:
+			i = j
 		}
 	}
-	oldest.used = t.clock
-	return oldest, follows
-}
-
-func (s *stream) nearer(off int64, other *stream) bool {
-	return distance(s.next, off) < distance(other.next, off)
+	return i, follows
 }
 
 func distance(a, b int64) int64 { return max(a-b, b-a) }

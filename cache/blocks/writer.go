@@ -59,8 +59,16 @@ func (d *disk) do(j job) {
 }
 
 // store writes one granule, making room first. A granule that is there already is left
-// alone.
+// alone. A version that leaves at the wrong moment is begun anew, once.
 func (d *disk) store(s source, g int64, data []byte) error {
+	err := d.tryStore(s, g, data)
+	if errors.Is(err, errStale) {
+		err = d.tryStore(s, g, data)
+	}
+	return err
+}
+
+func (d *disk) tryStore(s source, g int64, data []byte) error {
 	v, held := d.find(s, g)
 	if held {
 		return nil
@@ -78,19 +86,18 @@ func (d *disk) store(s source, g int64, data []byte) error {
 	defer d.unreserve(need)
 	var err error
 	if v == nil {
-		if v, err = d.create(s); err != nil {
-			d.fail("create", err)
-			return err
+		v, err = d.create(s)
+	}
+	if err == nil {
+		if err = d.put(v, g, data); err != nil {
+			d.removeEmpty(v)
 		}
 	}
-	if err = d.put(v, g, data); err != nil {
-		if !errors.Is(err, errStale) {
-			d.fail("write", err)
-		}
-		if errors.Is(err, unix.ENOSPC) {
-			d.yield(yielded)
-		}
-		d.removeEmpty(v)
+	if err != nil && !errors.Is(err, errStale) {
+		d.fail("write", err)
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		d.yield(yielded)
 	}
 	return err
 }
