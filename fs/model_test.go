@@ -179,7 +179,7 @@ func (l *logBuffer) String() string {
 
 // play runs a story on a new mount below a directory of its own, which is removed.
 func play(ctx context.Context, s fstest.Story) (err error, logs string) {
-	base, err := os.MkdirTemp("", "thawfs-model")
+	base, err := os.MkdirTemp(fastDir(), "thawfs-model")
 	if err != nil {
 		return err, ""
 	}
@@ -202,6 +202,32 @@ func TestModelRegressions(t *testing.T) {
 				t.Errorf("%v\n%s", err, logs)
 			}
 		})
+	}
+}
+
+// TestModelStory plays the story in the file that THAWFS_STORY names, again and again for a
+// while, and shortens it if it fails: for failures that come and go.
+func TestModelStory(t *testing.T) {
+	name := os.Getenv("THAWFS_STORY")
+	if name == "" {
+		t.Skip("THAWFS_STORY names no file")
+	}
+	text, err := os.ReadFile(name)
+	must(t, err)
+	s, err := fstest.ParseStory(string(text))
+	must(t, err)
+	f := newFailures(t)
+	fails := func(s fstest.Story) bool {
+		for range 20 {
+			if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
+				return true
+			}
+		}
+		return false
+	}
+	if fails(s) {
+		fstest.Shrink(s, fails)
+		t.Error("the mount is not what the model says")
 	}
 }
 
@@ -271,4 +297,14 @@ func (f *failures) failed(s fstest.Story, play func() (error, string)) bool {
 		f.shortest, f.err, f.logs = text, err, logs
 	}
 	return true
+}
+
+// fastDir is where stories are played: in memory if that is possible.
+func fastDir() string {
+	const shm = "/dev/shm"
+	if f, err := os.CreateTemp(shm, "thawfs-model"); err == nil {
+		_ = errors.Join(f.Close(), os.Remove(f.Name()))
+		return shm
+	}
+	return ""
 }

@@ -119,7 +119,13 @@ func (r *renaming) file(ctx context.Context) error {
 	}
 	ctx, cancel := change(ctx)
 	defer cancel()
-	if err := r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj); err != nil {
+	err := r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj)
+	if isNotExist(err) && r.src.obj.ETag == "" { // it was pending when plan looked, and has been sent since
+		if r.src, err = r.oldDir.resolve(ctx, r.oldName); err == nil {
+			err = r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	for _, n := range r.move() {

@@ -135,11 +135,12 @@ func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref
 	if f.queuedBelow(dir) {
 		return f.marker(ctx, store, dir)
 	}
-	if obj, exists, known := f.entries.Get(dir); known {
+	// That a marker is there which waits for its deletion says nothing of what else is.
+	if obj, exists, known := f.entries.Get(dir); known && !(exists && f.gone(dir)) {
 		if !exists {
 			return bare, backend.ErrNotExist
 		}
-		return f.unlessGone(obj, dir), nil
+		return obj, nil
 	}
 	stamp := f.entries.Stamp()
 	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{PageSize: 8}) {
@@ -178,14 +179,6 @@ func (f *FS) marker(ctx context.Context, store backend.Store, dir backend.Ref) (
 		return bare, nil
 	}
 	return obj, err
-}
-
-// unlessGone is the remembered marker, or a bare directory if the marker waits for deletion.
-func (f *FS) unlessGone(obj backend.Object, dir backend.Ref) backend.Object {
-	if f.gone(dir) {
-		return backend.Object{Key: dir.Key}
-	}
-	return obj
 }
 
 func (f *FS) gone(ref backend.Ref) bool {

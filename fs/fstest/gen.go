@@ -9,7 +9,8 @@ import (
 // Stories draws stories of at most n operations.
 func Stories(n int) *rapid.Generator[Story] {
 	return rapid.Custom(func(t *rapid.T) Story {
-		return Story{Setup: setups(t), Ops: rapid.SliceOfN(Ops(), 1, n).Draw(t, "ops")}
+		least := rapid.SampledFrom([]int{1, n / 2, n / 4, n * 3 / 4}).Draw(t, "least") // left alone, they would be short
+		return Story{Setup: setups(t), Ops: rapid.SliceOfN(Ops(), least, n).Draw(t, "ops")}
 	})
 }
 

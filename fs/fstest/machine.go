@@ -102,6 +102,7 @@ func (r *Runner) crash() error {
 	if err := r.target.Crash(); err != nil {
 		return err
 	}
+	r.target.Heal()
 	r.closeFiles()
 	r.model.handles = [Slots]*handle{}
 	r.model.forget()

@@ -289,8 +289,9 @@ func (r *Runner) closeThose(which func(*file) bool) error {
 	return nil
 }
 
-// compare looks at the whole tree.
+// compare looks at the whole tree, with a store that is well.
 func (r *Runner) compare() error {
+	r.target.Heal()
 	seen, err := walk(r.target.Dir())
 	if err != nil {
 		return err

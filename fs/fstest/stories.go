@@ -9,6 +9,30 @@ func Regressions() map[string]string {
 			put g/a 9000 i ""
 			chmod g 0700
 		`,
+		"a directory that waits for its deletion was still there": `
+			setup longttl=true delay=1h look=true
+			mkdir a 0755
+			rmdir a
+		`,
+		"an upload that ended while its file was renamed": `
+			setup delay=1ms
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+			save a 5 a
+			rename a b
+		`,
 		"the data of a directory's marker is a file": `
 			setup delay=20ms look=true
 			put d/ 70000 b ann
