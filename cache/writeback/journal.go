@@ -21,7 +21,8 @@ import (
 // disk. A damaged line costs what it says and nothing else: sequence numbers, not
 // positions, tie a Synced record to the lines it speaks of.
 type journal struct {
-	path string
+	path     string
+	volatile bool // sync does nothing
 
 	wmu     sync.Mutex // serialises writers of the file; taken before mu
 	file    *os.File   // guarded by wmu
@@ -37,8 +38,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openJournal begins a new file at path with lines, replacing an old one atomically.
 // Numbers continue behind seq.
-func openJournal(path string, seq uint64, lines [][]record) (*journal, error) {
-	j := &journal{path: path, seq: seq}
+func openJournal(path string, seq uint64, volatile bool, lines [][]record) (*journal, error) {
+	j := &journal{path: path, seq: seq, volatile: volatile}
 	return j, j.rewrite(new(sync.Mutex), func() [][]record { return lines })
 }
 
@@ -132,7 +133,10 @@ func (j *journal) sync() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
+	if j.volatile {
+		return last, nil
+	}
+	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // closed: replaced by a synced one
 		return 0, fmt.Errorf("sync journal: %w", err)
 	}
 	return last, nil
@@ -185,7 +189,7 @@ func (j *journal) replace(first uint64, lines [][]record) error {
 		return fmt.Errorf("rewrite journal: %w", err)
 	}
 	_, err = file.Write(data)
-	if err == nil {
+	if err == nil && !j.volatile {
 		err = file.Sync()
 	}
 	if err == nil {
@@ -199,6 +203,9 @@ func (j *journal) replace(first uint64, lines [][]record) error {
 		_ = j.file.Close() // replaced; nothing in it is needed
 	}
 	j.file, j.size, j.written = file, int64(len(data)), first+uint64(len(lines))
+	if j.volatile {
+		return nil
+	}
 	return syncDir(filepath.Dir(j.path))
 }
 

@@ -42,7 +42,7 @@ func (q *Queue) recover() error {
 	if err := q.sortStaging(m); err != nil {
 		return err
 	}
-	if q.j, err = openJournal(q.journalPath(), m.seq, q.linesLocked()); err != nil {
+	if q.j, err = openJournal(q.journalPath(), m.seq, q.tune.volatile, q.linesLocked()); err != nil {
 		return err
 	}
 	q.compacted.Store(q.j.bytes())

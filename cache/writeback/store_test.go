@@ -427,6 +427,7 @@ var _ interface {
 // testTuning has small parts.
 func testTuning() tuning {
 	t := defaultTuning()
+	t.volatile = true
 	t.crcMax, t.buffered, t.wholeMax, t.partSize, t.inline = 256, 64, 128, 64, 16
 	return t
 }

@@ -57,6 +57,9 @@ func (q *Queue) syncNow() error {
 	names := q.newNames
 	q.newNames = false
 	q.mu.Unlock()
+	if q.tune.volatile {
+		files, names = nil, false
+	}
 	err := q.syncFiles(files)
 	if names {
 		err = errors.Join(err, syncDir(q.stagingDir()))

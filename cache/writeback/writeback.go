@@ -86,6 +86,7 @@ type tuning struct {
 	compact  int64         // bytes of journal that are not worth a compaction
 	moveFor  time.Duration // how long a rename retries while its caller waits
 	fanout   int           // copies in flight of a tree being renamed
+	volatile bool          // nothing is synced: tests that lose no power are much faster so
 }
 
 func defaultTuning() tuning {
