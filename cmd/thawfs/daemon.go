@@ -22,6 +22,7 @@ type daemon struct {
 	about        about
 	log          *slog.Logger
 	drainTimeout time.Duration
+	line         *progress    // for who watches it in the foreground
 	release      func() error // after run: gives free what it was made of
 
 	leave  chan struct{} // closed when the rest shall stay in the journal
@@ -40,10 +41,10 @@ const (
 	busyLimit = 5 * time.Second
 )
 
-func newDaemon(m *fs.Mount, a about, log *slog.Logger, drainTimeout time.Duration) *daemon {
+func newDaemon(m *fs.Mount, a about, log *slog.Logger, drainTimeout time.Duration, line *progress) *daemon {
 	leave := make(chan struct{})
 	return &daemon{
-		m: m, about: a, log: log, drainTimeout: drainTimeout,
+		m: m, about: a, log: log, drainTimeout: drainTimeout, line: line,
 		leave: leave, setOff: sync.OnceFunc(func() { close(leave) }),
 		gone: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -93,22 +94,33 @@ func (d *daemon) drain(signals <-chan os.Signal, limit time.Duration) {
 	if p.Files == 0 || d.mayLeave() {
 		return
 	}
-	d.log.Info("sending what is pending", slog.Int("files", p.Files), slog.Int64("bytes", p.Bytes), slog.Duration("limit", limit))
+	d.log.Info("sending what is pending, another signal leaves it in the journal",
+		slog.Int("files", p.Files), slog.Int64("bytes", p.Bytes), slog.Duration("limit", limit))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	sent := make(chan error, 1)
 	go func() { sent <- d.m.Drain(ctx) }()
-	select {
-	case err := <-sent:
-		if err != nil {
-			d.log.Warn("not everything was sent", slog.Any("err", err))
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	defer d.line.clear()
+	for waiting := true; waiting; {
+		select {
+		case err := <-sent:
+			if err != nil {
+				d.log.Warn("not everything was sent", slog.Any("err", err))
+			}
+			return
+		case <-tick.C:
+			d.line.show(pendingOf(d.m))
+		case sig := <-signals:
+			d.line.clear()
+			d.log.Info("told not to wait", slog.String("signal", sig.String()))
+			d.setOff()
+			waiting = false
+		case <-d.leave:
+			d.log.Info("told not to wait")
+			waiting = false
 		}
-		return
-	case sig := <-signals:
-		d.log.Info("told not to wait", slog.String("signal", sig.String()))
-		d.setOff()
-	case <-d.leave:
-		d.log.Info("told not to wait")
 	}
 	cancel()
 	<-sent

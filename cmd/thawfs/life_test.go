@@ -285,6 +285,24 @@ func TestForegroundEndsWithCtrlC(t *testing.T) {
 	}
 }
 
+func TestForegroundShowsWhatIsPending(t *testing.T) {
+	w, g, bucket := gated(t)
+	mnt := w.mkdir("mnt")
+	w.ends(mnt)
+	cmd := w.command("mount", "-f", "--endpoint", g.url, "s3://"+bucket.name, mnt)
+	tty := startOnTerminal(t, cmd)
+	tty.expect("mounted")
+	g.close()
+	mustWrite(t, mnt+"/a", "front")
+	interrupt(t, cmd)
+	tty.expect("Sending: 1 file (5 B) left")
+	interrupt(t, cmd)
+	tty.expect("Left in the journal: 1 file (5 B). The next mount of s3://" + bucket.name + " with the same flags sends them.")
+	if code := tty.wait(); code != exitLeft {
+		t.Errorf("exit %d, want %d", code, exitLeft)
+	}
+}
+
 func TestMountHelperMountsSilently(t *testing.T) {
 	w := newWorld(t)
 	mnt := w.mkdir("mnt")

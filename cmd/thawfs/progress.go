@@ -8,6 +8,9 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
+// progressEvery is how often the line is drawn anew.
+const progressEvery = 200 * time.Millisecond
+
 // progress is one line on a terminal that says how the uploads get on. On anything else it
 // draws nothing.
 type progress struct {

@@ -113,7 +113,7 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 		return nil, nil, wrong(fmt.Sprintf("%s cannot be mounted on %s: %v", j.source, j.mountpoint, err), "").because(err)
 	}
 	undo.add(func() { takeDown(m) })
-	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout)
+	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout, newProgress(j.watcher(to)))
 	d.release = func() error {
 		if file != nil {
 			return errors.Join(file.Close(), cache.Close())
@@ -127,6 +127,14 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 	}
 	log.Info("mounted", slog.String("source", d.about.Source), slog.String("mountpoint", j.mountpoint), slog.Int("pid", d.about.PID))
 	return d, socket, nil
+}
+
+// watcher is where progress is drawn: nowhere for a mount in the background.
+func (j *job) watcher(to *parent) io.Writer {
+	if to != nil {
+		return io.Discard
+	}
+	return j.stderr
 }
 
 // claim checks the machine and takes the cache directory.

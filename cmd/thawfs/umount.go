@@ -174,7 +174,7 @@ func (u *unmounting) unmount(ctx context.Context, leave bool, signals <-chan os.
 // watch shows progress until done. The first Ctrl-C says what is left, the second ends it
 // with leave.
 func (u *unmounting) watch(ctx context.Context, signals <-chan os.Signal, line *progress, done <-chan error) (leave bool, err error) {
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	warned := false
 	for {
