@@ -35,6 +35,8 @@ func (m *Manager) act(j *job, a ask) error {
 		case f == done:
 			m.finish(j, true, nil)
 			return nil
+		case f == unasked && m.paid(j):
+			return m.resend(j, store)
 		case f == unasked:
 			return m.begin(j, store, obj, a)
 		case f != lapsed && a.implicit:
@@ -58,6 +60,13 @@ func (m *Manager) head(ctx context.Context, j *job) (backend.Store, backend.Obje
 	}
 	obj, err := store.Head(ctx, j.ref.Key)
 	return store, obj, err
+}
+
+// paid reports whether j passed the guards and was journalled, and never arrived.
+func (m *Manager) paid(j *job) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return j.rec.Phase == Asked
 }
 
 func (m *Manager) take(ctx context.Context) error {
@@ -207,7 +216,14 @@ func (m *Manager) admit(j *job, store backend.Store, obj backend.Object, a ask, 
 	delete(m.guards.refused, j.ref)
 	m.journal.putJob(j.ref, j.rec)
 	m.chargeLocked(j.rec.Day, 1, obj.Size, cost)
+	a.markSent()
 	return nil
+}
+
+func (a ask) markSent() {
+	if a.sent != nil {
+		*a.sent = true
+	}
 }
 
 // chargeLocked takes from the budget of a day or gives back.

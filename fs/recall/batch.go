@@ -201,13 +201,14 @@ func (b *batch) ask(ctx context.Context, f found) found {
 		case <-ctx.Done():
 		}
 	}
-	began := time.Now()
 	var err error
 	if f.Object.State == backend.Restoring && !known {
 		f.j, err = b.m.follow(f.Ref, f.Object)
 	} else {
-		f.j, err = b.m.engage(ctx, f.Ref, f.Object, ask{Explicit: b.o.Explicit, tree: true})
+		f.j, err = b.m.engage(ctx, f.Ref, f.Object, ask{Explicit: b.o.Explicit, tree: true, sent: &f.begun})
 	}
+	b.m.mu.Lock() // an act that ctx has left behind writes to f.begun
+	defer b.m.mu.Unlock()
 	if err != nil {
 		f.Outcome, f.Err = IsFailed, err
 		if errors.Is(err, ErrRefused) {
@@ -215,12 +216,10 @@ func (b *batch) ask(ctx context.Context, f found) found {
 		}
 		return f
 	}
-	b.m.mu.Lock()
-	defer b.m.mu.Unlock()
 	r := &f.j.rec
 	f.Outcome, f.Err = outcomeLocked(f.j)
 	f.due = f.j.etaLocked()
-	if f.begun = !r.Foreign && !f.j.born.Before(began); f.begun {
+	if f.begun {
 		f.cost = r.Cost
 		_, f.price = b.m.o.Prices.Estimate(r.Class, r.Tier, 1, r.Size, r.Days)
 	}

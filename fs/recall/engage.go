@@ -14,7 +14,8 @@ type ask struct {
 	Explicit
 	implicit bool // an open: by says whose
 	by       Caller
-	tree     bool // one of many
+	tree     bool  // one of many
+	sent     *bool // set, under Manager.mu, when a request is sent for it; may be nil
 }
 
 func (a ask) program() program {
@@ -86,7 +87,7 @@ func (m *Manager) turnLocked(ref backend.Ref, obj backend.Object, a ask, now tim
 		m.jobs[ref] = j
 	case j.busy:
 		return turn{j: j, changed: j.changed}, nil
-	default:
+	case obj.ETag == "" || obj.ETag == j.rec.ETag: // else it has been replaced
 		if settled, err := m.settledLocked(j, a, now); settled {
 			return turn{j: j, settled: true}, err
 		}

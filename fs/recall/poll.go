@@ -186,7 +186,7 @@ func (m *Manager) settle(j *job, store backend.Store, obj backend.Object, err er
 	case lapsed:
 		m.finish(j, false, nil)
 	case unasked:
-		m.resend(j, store)
+		_ = m.resend(j, store) // what fails is noted in the job
 	default:
 		_ = m.fail(j, failureOf(f)) // logged; whoever waits is told
 	}
@@ -205,7 +205,7 @@ func (m *Manager) keep(j *job, store backend.Store) {
 
 // resend sends what was journalled and, as the store shows now, never arrived. After a day
 // nobody waits for it any more.
-func (m *Manager) resend(j *job, store backend.Store) {
+func (m *Manager) resend(j *job, store backend.Store) error {
 	m.mu.Lock()
 	age := time.Since(j.born)
 	m.mu.Unlock()
@@ -213,7 +213,7 @@ func (m *Manager) resend(j *job, store backend.Store) {
 	if !ok || age >= day {
 		m.takeBack(j)
 		m.finish(j, false, nil)
-		return
+		return nil
 	}
-	_ = m.send(j, restorer, store) // what fails is noted in the job
+	return m.send(j, restorer, store)
 }

@@ -61,6 +61,7 @@ func (m *Manager) payUpgrade(j *job, a ask) error {
 	if r == nil {
 		cost, _ := m.o.Prices.Estimate(j.rec.Class, a.Tier, 1, j.rec.Size, 0)
 		m.chargeLocked(dayOf(now), 1, j.rec.Size, cost)
+		a.markSent()
 	}
 	m.mu.Unlock()
 	if r != nil {
