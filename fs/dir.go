@@ -404,20 +404,33 @@ func (d *dirNode) Getattr(ctx context.Context, fh fusefs.FileHandle, out *fuse.A
 	return 0
 }
 
-// Setattr changes the marker; a directory without one gets it. The top of a bucket has no
-// marker: its attributes last as long as the mount.
+// Setattr changes the marker.
 func (d *dirNode) Setattr(ctx context.Context, fh fusefs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
-	at, ok := d.ref()
-	d.mu.Lock()
-	applyAttr(&d.attr, in)
-	d.moved = time.Time{}
-	attr := d.attr
-	d.mu.Unlock()
-	if ok && at.Key != d.top.Key {
-		if err := d.putMarker(ctx, at, attr); err != nil {
-			return d.fs.errno("setattr", at, err)
-		}
+	if err := d.setAttr(ctx, func(a *fileAttr) { applyAttr(a, in) }); err != nil {
+		at, _ := d.ref()
+		return d.fs.errno("setattr", at, err)
 	}
 	d.fs.fillAttr(d.attrs(), d.ino, out)
 	return 0
+}
+
+// setAttr changes attributes by fn, and the marker that keeps them; a directory without one
+// gets it. The top of a bucket has no marker: its attributes last as long as the mount.
+func (d *dirNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
+	at, ok := d.ref()
+	d.mu.Lock()
+	before := d.attr
+	fn(&d.attr)
+	attr := d.attr
+	if metaSize(attr.encode(d.obj.Attrs)) > maxMeta {
+		d.attr = before
+		d.mu.Unlock()
+		return syscall.E2BIG
+	}
+	d.moved = time.Time{}
+	d.mu.Unlock()
+	if !ok || at.Key == d.top.Key {
+		return nil
+	}
+	return d.putMarker(ctx, at, attr)
 }

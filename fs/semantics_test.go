@@ -734,12 +734,22 @@ func testForeignMeta(t *testing.T) {
 func testXattrs(t *testing.T) {
 	m := mount(t)
 	m.write("f", "x")
+	must(t, os.Mkdir(m.path("d"), 0o755))
+	must(t, unix.Setxattr(m.path("d"), "user.dir", []byte("of a directory"), 0))
 	want := "\x00 bytes ü\n"
 	must(t, unix.Setxattr(m.path("f"), "user.Note A", []byte(want), 0))
 	must(t, unix.Setxattr(m.path("f"), "user.empty", nil, 0))
 	m.remount()
-	if got, err := getxattr(m.path("f"), "user.Note A"); err != nil || got != want {
+	if got, err := xattrOf(m.path("f"), "user.Note A"); err != nil || got != want {
 		t.Errorf("user.Note A is %q, %v", got, err)
+	}
+	if got, err := xattrOf(m.path("d"), "user.dir"); err != nil || got != "of a directory" {
+		t.Errorf("user.dir is %q, %v", got, err)
+	}
+	// Version 2; owner rwx, group r-x, others none.
+	acl := "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x04\x00\x05\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
+	if err := unix.Setxattr(m.path("d"), "system.posix_acl_access", []byte(acl), 0); !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Errorf("ACL of a directory: %v", err) // cp -a goes on with chmod
 	}
 	list := make([]byte, 1000)
 	n, err := unix.Listxattr(m.path("f"), list)
@@ -748,7 +758,7 @@ func testXattrs(t *testing.T) {
 		t.Errorf("listed %q", got)
 	}
 	must(t, unix.Removexattr(m.path("f"), "user.empty"))
-	if _, err := getxattr(m.path("f"), "user.empty"); !errors.Is(err, syscall.ENODATA) {
+	if _, err := xattrOf(m.path("f"), "user.empty"); !errors.Is(err, syscall.ENODATA) {
 		t.Errorf("removed: %v", err)
 	}
 	if err := unix.Setxattr(m.path("f"), "user.big", make([]byte, 3000), 0); !errors.Is(err, syscall.E2BIG) {
@@ -758,15 +768,15 @@ func testXattrs(t *testing.T) {
 		t.Errorf("trusted.x: %v", err)
 	}
 	obj, _ := m.object("f")
-	if got, err := getxattr(m.path("f"), "user.thawfs.etag"); err != nil || got != obj.ETag {
+	if got, err := xattrOf(m.path("f"), "user.thawfs.etag"); err != nil || got != obj.ETag {
 		t.Errorf("etag %q, %v, want %q", got, err, obj.ETag)
 	}
-	if got, err := getxattr(m.path("f"), "user.thawfs.state"); err != nil || got != "online" {
+	if got, err := xattrOf(m.path("f"), "user.thawfs.state"); err != nil || got != "online" {
 		t.Errorf("state %q, %v", got, err)
 	}
 }
 
-func getxattr(path, name string) (string, error) {
+func xattrOf(path, name string) (string, error) {
 	b := make([]byte, 4096)
 	n, err := unix.Getxattr(path, name, b)
 	return string(b[:max(n, 0)]), err
@@ -814,7 +824,7 @@ func testStub(t *testing.T) {
 	if fi.Size() != 100_000 || st.Blocks != 1 || fi.Mode() != 0o644 {
 		t.Errorf("size %d, blocks %d, mode %v", fi.Size(), st.Blocks, fi.Mode())
 	}
-	if got, err := getxattr(m.path("cold"), "user.thawfs.state"); err != nil || got != "archived" {
+	if got, err := xattrOf(m.path("cold"), "user.thawfs.state"); err != nil || got != "archived" {
 		t.Errorf("state %q, %v", got, err)
 	}
 }

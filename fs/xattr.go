@@ -39,56 +39,79 @@ func xattrErrno(name string) syscall.Errno {
 	return 0
 }
 
-func (n *fileNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+// xattrNode is what has user xattrs: files, links, directories.
+type xattrNode interface {
+	// xattrs returns them; the map is not to be changed.
+	xattrs() map[string][]byte
+	// object finds what is behind the node now.
+	object(ctx context.Context) (backend.Object, error)
+	// setAttr changes attributes, in the queue or with a writer's next Flush.
+	setAttr(ctx context.Context, fn func(*fileAttr)) error
+}
+
+func (n *fileNode) xattrs() map[string][]byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.attr.Xattrs
+}
+
+func (n *fileNode) object(ctx context.Context) (backend.Object, error) {
+	store, ref, err := n.store(ctx)
+	if err != nil {
+		return backend.Object{}, err
+	}
+	return n.fs.object(ctx, store, ref)
+}
+
+func (d *dirNode) xattrs() map[string][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.attr.Xattrs
+}
+
+func (d *dirNode) object(ctx context.Context) (backend.Object, error) {
+	store, at, err := d.store(ctx)
+	if err != nil || at.Key == d.top.Key {
+		return backend.Object{}, err
+	}
+	return d.fs.marker(ctx, store, at)
+}
+
+func getxattr(ctx context.Context, n xattrNode, name string, dest []byte) (uint32, error) {
 	if errno := xattrErrno(name); errno != 0 {
 		return 0, errno
 	}
 	if strings.HasPrefix(name, thawfsPrefix) {
-		return n.virtual(ctx, name, dest)
+		obj, err := n.object(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if value, ok := virtualXattr(name, obj); ok {
+			return reply([]byte(value), dest)
+		}
+		return 0, syscall.ENODATA
 	}
-	n.mu.Lock()
-	value, ok := n.attr.Xattrs[name]
-	n.mu.Unlock()
+	value, ok := n.xattrs()[name]
 	if !ok {
 		return 0, syscall.ENODATA
 	}
 	return reply(value, dest)
 }
 
-// virtual answers for the names that tell of the object.
-func (n *fileNode) virtual(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	store, ref, err := n.store(ctx)
-	if err != nil {
-		return 0, n.fs.errno("getxattr", ref, err)
-	}
-	obj, err := n.fs.object(ctx, store, ref)
-	if err != nil {
-		return 0, n.fs.errno("getxattr", ref, err)
-	}
-	value, ok := virtualXattr(name, obj)
-	if !ok {
-		return 0, syscall.ENODATA
-	}
-	return reply([]byte(value), dest)
-}
-
 // reply copies value into dest; an empty dest asks for its size.
-func reply(value, dest []byte) (uint32, syscall.Errno) {
+func reply(value, dest []byte) (uint32, error) {
 	if len(dest) == 0 {
-		return uint32(len(value)), 0
+		return uint32(len(value)), nil
 	}
 	if len(value) > len(dest) {
 		return uint32(len(value)), syscall.ERANGE
 	}
-	return uint32(copy(dest, value)), 0
+	return uint32(copy(dest, value)), nil
 }
 
-func (n *fileNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
-	n.mu.Lock()
-	names := slices.Sorted(maps.Keys(n.attr.Xattrs))
-	n.mu.Unlock()
+func listxattr(n xattrNode, dest []byte) (uint32, error) {
 	var list []byte
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(n.xattrs())) {
 		if xattrErrno(name) == 0 {
 			list = append(append(list, name...), 0)
 		}
@@ -101,16 +124,14 @@ const (
 	xattrReplace = 2 // XATTR_REPLACE
 )
 
-func (n *fileNode) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+func setxattr(ctx context.Context, n xattrNode, name string, data []byte, flags uint32) error {
 	if errno := xattrErrno(name); errno != 0 {
 		return errno
 	}
 	if strings.HasPrefix(name, thawfsPrefix) {
 		return syscall.EPERM
 	}
-	n.mu.Lock()
-	_, exists := n.attr.Xattrs[name]
-	n.mu.Unlock()
+	_, exists := n.xattrs()[name]
 	switch {
 	case exists && flags&xattrCreate != 0:
 		return syscall.EEXIST
@@ -118,24 +139,21 @@ func (n *fileNode) Setxattr(ctx context.Context, name string, data []byte, flags
 		return syscall.ENODATA
 	}
 	value := slices.Clone(data)
-	return n.changeXattrs(ctx, func(x map[string][]byte) { x[name] = value })
+	return changeXattrs(ctx, n, func(x map[string][]byte) { x[name] = value })
 }
 
-func (n *fileNode) Removexattr(ctx context.Context, name string) syscall.Errno {
+func removexattr(ctx context.Context, n xattrNode, name string) error {
 	if errno := xattrErrno(name); errno != 0 {
 		return errno
 	}
-	n.mu.Lock()
-	_, exists := n.attr.Xattrs[name]
-	n.mu.Unlock()
-	if !exists {
+	if _, exists := n.xattrs()[name]; !exists {
 		return syscall.ENODATA
 	}
-	return n.changeXattrs(ctx, func(x map[string][]byte) { delete(x, name) })
+	return changeXattrs(ctx, n, func(x map[string][]byte) { delete(x, name) })
 }
 
-func (n *fileNode) changeXattrs(ctx context.Context, fn func(map[string][]byte)) syscall.Errno {
-	err := n.setAttr(ctx, func(a *fileAttr) {
+func changeXattrs(ctx context.Context, n xattrNode, fn func(map[string][]byte)) error {
+	return n.setAttr(ctx, func(a *fileAttr) {
 		x := maps.Clone(a.Xattrs)
 		if x == nil {
 			x = map[string][]byte{}
@@ -143,9 +161,65 @@ func (n *fileNode) changeXattrs(ctx context.Context, fn func(map[string][]byte))
 		fn(x)
 		a.Xattrs, a.Ctime = x, time.Now()
 	})
-	if err == nil {
-		return 0
-	}
+}
+
+func (n *fileNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	size, err := getxattr(ctx, n, name, dest)
+	return size, n.xattrError(err)
+}
+
+func (n *fileNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
+	size, err := listxattr(n, dest)
+	return size, n.xattrError(err)
+}
+
+func (n *fileNode) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+	return n.xattrError(setxattr(ctx, n, name, data, flags))
+}
+
+func (n *fileNode) Removexattr(ctx context.Context, name string) syscall.Errno {
+	return n.xattrError(removexattr(ctx, n, name))
+}
+
+func (n *fileNode) xattrError(err error) syscall.Errno {
 	ref, _ := n.ref()
-	return n.fs.errno("setxattr", ref, err)
+	return n.fs.errno("xattr", ref, err)
+}
+
+func (d *dirNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	size, err := getxattr(ctx, d, name, dest)
+	return size, d.xattrError(err)
+}
+
+func (d *dirNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
+	size, err := listxattr(d, dest)
+	return size, d.xattrError(err)
+}
+
+func (d *dirNode) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+	return d.xattrError(setxattr(ctx, d, name, data, flags))
+}
+
+func (d *dirNode) Removexattr(ctx context.Context, name string) syscall.Errno {
+	return d.xattrError(removexattr(ctx, d, name))
+}
+
+func (d *dirNode) xattrError(err error) syscall.Errno {
+	at, _ := d.ref()
+	return d.fs.errno("xattr", at, err)
+}
+
+// The root of all buckets has none.
+
+func (r *rootNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	if errno := xattrErrno(name); errno != 0 {
+		return 0, errno
+	}
+	return 0, syscall.ENODATA
+}
+
+func (r *rootNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) { return 0, 0 }
+
+func (r *rootNode) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+	return syscall.EOPNOTSUPP
 }
