@@ -65,14 +65,14 @@ func TestTar(t *testing.T) {
 	onMounts(t, func(t *testing.T, m *mounted) {
 		src := smallTree(t)
 		archive := m.path("tree.tar")
-		run(t, src, "tar", "cf", archive, ".")
+		run(t, src, "tar", "--format=posix", "-cf", archive, ".")
 		must(t, os.Mkdir(m.path("out"), 0o755))
 		m.remount()
 		run(t, m.path("out"), "tar", "xpf", archive)
 		m.remount()
 		sameTree(t, src, m.path("out"))
 		back := t.TempDir()
-		run(t, back, "sh", "-c", fmt.Sprintf("tar cSf - -C %s . | tar xpf -", m.path("out")))
+		run(t, back, "sh", "-c", fmt.Sprintf("tar --format=posix -cSf - -C %s . | tar xpf -", m.path("out")))
 		sameTree(t, src, back)
 	})
 }
