@@ -30,6 +30,10 @@ var codes = map[string]error{
 	"BucketAlreadyOwnedByYou": backend.ErrExist,
 	"BucketNotEmpty":          backend.ErrNotEmpty,
 
+	// With a status of their own but for the keys of a DeleteObjects.
+	"AccessDenied":    backend.ErrPermission,
+	"InvalidArgument": backend.ErrInvalid,
+
 	"InvalidAccessKeyId":           backend.ErrCredentials,
 	"SignatureDoesNotMatch":        backend.ErrCredentials,
 	"ExpiredToken":                 backend.ErrCredentials,
@@ -118,11 +122,10 @@ func translate(ctx context.Context, err error) error {
 	if code == "RequestTimeTooSkewed" {
 		words = "the clock of this machine differs from the store's by too much: " + words
 	}
-	words = fmt.Sprintf("%s (HTTP status %d", words, status)
-	if id := requestID(err); id != "" {
-		words += ", request " + id
+	if status != 0 {
+		words = fmt.Sprintf("%s (HTTP status %d, request %q)", words, status, requestID(err))
 	}
-	return fmt.Errorf("%w: %s)", sentinelOf(code, status), words)
+	return fmt.Errorf("%w: %s", sentinelOf(code, status), words)
 }
 
 // sentinelOf knows an error by its code, or failing that (an answer to HEAD has no body) by

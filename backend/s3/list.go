@@ -23,7 +23,7 @@ const maxPage = 1000
 func (s *Store) List(ctx context.Context, prefix, after string, opts backend.ListOptions) iter.Seq2[backend.Entry, error] {
 	return func(yield func(backend.Entry, error) bool) {
 		in := s.listInput(prefix, after, opts)
-		last := after
+		last := ""
 		for {
 			out, err := s.client.ListObjectsV2(ctx, in)
 			var entries []backend.Entry
@@ -37,8 +37,12 @@ func (s *Store) List(ctx context.Context, prefix, after string, opts backend.Lis
 			for _, e := range entries {
 				// Rolled up, keys behind after can have a prefix that is not, and one that
 				// ended the page before can begin this one.
-				if e.Key <= last {
+				if e.Key <= after || e.Key == last {
 					continue
+				}
+				if e.Key < last { // directory buckets of S3 Express One Zone
+					yield(backend.Entry{}, s.fail(ctx, "list", prefix, fmt.Errorf("%w: listings that are in no order (%q behind %q)", backend.ErrUnsupported, e.Key, last)))
+					return
 				}
 				last = e.Key
 				if !yield(e, nil) {
