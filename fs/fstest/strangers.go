@@ -127,6 +127,10 @@ func (r *Runner) conflict(ctx context.Context, op Op) error {
 	return r.compareStore(ctx)
 }
 
+// deletesAreBlind says that a name which was removed here, and is still in the store, is
+// deleted there even if somebody replaced the object meanwhile.
+const deletesAreBlind = true
+
 // outcome finds what the store made of ours, nil if we deleted it, and of the stranger's op,
 // before which the store held before, nil if nothing.
 func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string) error {
@@ -139,9 +143,12 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		ourBytes = ours.now.data + ours.now.target
 	}
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
-	if _, there := objects[op.Path]; there && op.Verb == Delete && ours != nil {
-		r.model.view[op.Path] = &file{key: op.Path, now: ours.now} // nothing was in the way of ours
+	switch _, there := objects[op.Path]; {
+	case there && op.Verb == Delete && ours != nil: // nothing was in the way of ours
+		r.model.view[op.Path] = &file{key: op.Path, now: ours.now}
 		needed = false
+	case !there && op.Verb == Put && ours == nil && deletesAreBlind:
+		delete(r.model.view, op.Path)
 	}
 	for key := range objects {
 		if r.model.view[key] != nil || !conflictCopy(key, op.Path) || ours == nil {
