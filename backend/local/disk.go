@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// A disk makes changes of a directory tree durable. Without sync all of that is left out.
+// A disk makes changes of a directory tree durable. Without fsync all of that is left out.
 type disk struct {
-	sync bool
+	fsync func(*os.File) error // nil: Options.NoSync
 
 	mu    sync.Mutex
 	known map[string]struct{} // directories whose own entry is durable; guarded by mu
@@ -22,33 +22,37 @@ type disk struct {
 const maxKnown = 10_000 // paths
 
 func newDisk(sync bool) *disk {
-	return &disk{sync: sync, known: map[string]struct{}{}}
+	d := &disk{known: map[string]struct{}{}}
+	if sync {
+		d.fsync = (*os.File).Sync
+	}
+	return d
 }
 
 // syncFile makes the content of f durable.
 func (d *disk) syncFile(f *os.File) error {
-	if !d.sync {
+	if d.fsync == nil {
 		return nil
 	}
-	return f.Sync()
+	return d.fsync(f)
 }
 
 // syncDir makes the entries of dir durable.
 func (d *disk) syncDir(dir string) error {
-	if !d.sync {
+	if d.fsync == nil {
 		return nil
 	}
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(d.fsync(f), f.Close())
 }
 
 // syncBelow makes the entries of dir durable and those that lead to it from root, which is
 // dir or above it. A directory that is gone by now holds nothing of the caller's.
 func (d *disk) syncBelow(root, dir string) error {
-	if !d.sync {
+	if d.fsync == nil {
 		return nil
 	}
 	if err := d.syncDir(dir); err != nil {
