@@ -134,6 +134,7 @@ func (q *Queue) Put(ref backend.Ref, data []byte, a backend.Attrs, b backend.Obj
 		q.mu.Unlock()
 		return errClosed
 	}
+	b, _ = q.newestLocked(ref, b)
 	e := q.entryLocked(ref, knownBase(b))
 	recs := q.replaceFileLocked(e, f)
 	f.refs = 0
@@ -169,6 +170,7 @@ func (q *Queue) SetAttrs(ref backend.Ref, obj backend.Object, a backend.Attrs) e
 	}
 	q.mu.Lock()
 	e := q.entries[ref]
+	obj, _ = q.newestLocked(ref, obj)
 	switch {
 	case q.closed:
 		q.mu.Unlock()

@@ -165,6 +165,7 @@ func (q *Queue) deletedLocked(j *job, err error) []record {
 	}
 	q.answeredLocked()
 	q.sent.Deletes++
+	q.rememberLocked(e.ref, e.base.obj, backend.Object{Key: e.ref.Key})
 	e.base = base{known: true}
 	e.err, e.fatal, e.fails = nil, false, 0
 	if e.want == gone {

@@ -243,6 +243,7 @@ func (q *Queue) targetLocked(m *move, key string, c movedCopy, copied bool) (*en
 	n := q.entryLocked(backend.Ref{Bucket: m.bucket, Key: m.target(key)}, absent)
 	recs := q.unlinkLocked(n)
 	if copied {
+		q.rememberLocked(n.ref, n.base.obj, c.obj)
 		n.base = knownBase(c.obj)
 	}
 	n.conflict = false

@@ -35,6 +35,7 @@ func (q *Queue) OpenFile(ref backend.Ref, o OpenOptions) (*File, error) {
 		if f != nil || err != nil {
 			return f, err
 		}
+		o = q.freshen(ref, o)
 		f, err = q.stage(ref, o)
 		if err != nil {
 			return nil, err
@@ -223,7 +224,8 @@ func (q *Queue) stagePath(ref backend.Ref, o OpenOptions) (*File, error) {
 // attach makes f the File of its ref, unless that has got another one meanwhile.
 func (q *Queue) attach(f *File, o OpenOptions) bool {
 	q.mu.Lock()
-	if e := q.entries[f.ref]; q.closed || (e != nil && e.file != nil) {
+	_, stale := q.newestLocked(f.ref, o.Base)
+	if e := q.entries[f.ref]; q.closed || stale || (e != nil && e.file != nil) {
 		q.mu.Unlock()
 		q.abandonStaged(f)
 		return false

@@ -169,7 +169,7 @@ func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj back
 		return err
 	}
 	q.mu.Lock()
-	m.single.obj = obj
+	m.single.obj, _ = q.newestLocked(from, obj)
 	if e := q.entries[from]; e != nil {
 		if e.want == gone || e.want == content && e.file.sparse == nil { // it was clean a moment ago
 			q.dismissLocked(m)

@@ -113,6 +113,7 @@ func (q *Queue) newBaseLocked(j *job, out outcome) (recs []record) {
 	if j.want == clean {
 		return nil
 	}
+	q.rememberLocked(e.ref, e.base.obj, out.obj)
 	e.base = knownBase(out.obj)
 	e.err, e.fatal, e.fails = nil, false, 0
 	if out.up != nil {

@@ -150,6 +150,8 @@ type Queue struct {
 	started  bool
 	closed   bool
 	sent     Sent
+	recent   map[backend.Ref]recent
+	recents  []recentKey // in the order of time
 }
 
 // garbage is a staged file that may go when line seq of the journal is on the disk.
@@ -174,6 +176,7 @@ func newQueue(o Options, t tuning) (*Queue, error) {
 		writers: map[*File]struct{}{}, batches: map[string]*batch{}, uploads: map[uint64]*upload{},
 		moves: map[uint64]*move{}, held: map[backend.Ref]int{}, stores: map[string]*bucketStore{},
 		settled: make(chan struct{}), room: make(chan struct{}), opened: make(chan struct{}), unsynced: map[*File]struct{}{},
+		recent: map[backend.Ref]recent{},
 	}
 	q.host = hostName()
 	if err := q.makeDirs(); err != nil {
