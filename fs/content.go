@@ -11,6 +11,7 @@ import (
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/cache/writeback"
+	"github.com/thawfs/thawfs/fs/recall"
 )
 
 // maxWhole is the largest object, in bytes, that is fetched as a whole before it is changed,
@@ -18,7 +19,7 @@ import (
 const maxWhole = 64 << 20
 
 // openRead brings in the content for a reader; closeRead ends it.
-func (n *fileNode) openRead(ctx context.Context) error {
+func (n *fileNode) openRead(ctx context.Context, by recall.Caller) error {
 	if err := n.acquire(ctx); err != nil {
 		return err
 	}
@@ -42,29 +43,28 @@ func (n *fileNode) openRead(ctx context.Context) error {
 		}
 		return err
 	}
-	obj, err := n.current(ctx, store, ref)
+	obj, err := n.current(ctx, store, ref, by)
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reader = n.fs.blocks.Open(store, ref, obj)
+	n.unhold = n.fs.recall.Hold(ref, obj)
 	n.handles++
 	return nil
 }
 
 // current asks for the newest version of a file that is not open: an upload may have
-// finished since the kernel looked. It fails with ErrArchived if that cannot be read.
-func (n *fileNode) current(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
+// finished since the kernel looked. What is archived is asked for; see thaw.
+func (n *fileNode) current(ctx context.Context, store backend.Store, ref backend.Ref, by recall.Caller) (backend.Object, error) {
 	obj, err := n.fs.object(ctx, store, ref)
 	if err != nil {
 		return obj, err
 	}
+	obj, err = n.fs.thaw(ctx, store, ref, obj, by)
 	n.refresh(obj)
-	if !obj.State.Readable() {
-		return obj, fmt.Errorf("open %q: %w", ref, backend.ErrArchived)
-	}
-	return obj, nil
+	return obj, err
 }
 
 func (n *fileNode) closeRead() error { return n.leave() }
@@ -93,8 +93,9 @@ func (n *fileNode) leave() error {
 		return nil
 	}
 	file, reader, detached := n.file, n.reader, n.detached
+	unhold := n.unhold
 	n.keepAttrsLocked()
-	n.file, n.reader, n.detached = nil, nil, nil
+	n.file, n.reader, n.detached, n.unhold = nil, nil, nil, nil
 	n.mode, n.backing, n.mtimeSet = modeNone, 0, false
 	n.mu.Unlock()
 	n.fs.tree.Lock()
@@ -110,6 +111,9 @@ func (n *fileNode) leave() error {
 	}
 	if reader != nil {
 		reader.Close()
+	}
+	if unhold != nil {
+		unhold()
 	}
 	if detached != nil {
 		_ = detached.Close() // only read
@@ -135,7 +139,7 @@ func (n *fileNode) dropLiveLocked() {
 
 // openWrite makes the content a staged file, empty or with the bytes the object has, and
 // returns a writer's reference to it for closeWrite.
-func (n *fileNode) openWrite(ctx context.Context, truncate bool) (*writeback.File, error) {
+func (n *fileNode) openWrite(ctx context.Context, truncate bool, by recall.Caller) (*writeback.File, error) {
 	if err := n.acquire(ctx); err != nil {
 		return nil, err
 	}
@@ -149,16 +153,30 @@ func (n *fileNode) openWrite(ctx context.Context, truncate bool) (*writeback.Fil
 		return nil, err
 	}
 	if file == nil {
-		o, err := n.base(ctx, ref, truncate)
+		o, err := n.base(ctx, ref, truncate, by)
 		if err != nil {
 			return nil, err
 		}
 		if file, err = n.fs.queue.OpenFile(ref, o); err != nil {
 			return nil, err
 		}
+		if truncate && !o.Truncate {
+			if err := file.Truncate(ctx, 0); err != nil {
+				return nil, errors.Join(err, file.Close())
+			}
+		}
 	}
 	n.write(ref, file)
 	return file, nil
+}
+
+// passed reports whether the kernel reads the content from a local file. Until it is closed
+// the kernel opens n with that file alone (EIO otherwise), so a writer must get it, even one
+// who needs none of its bytes.
+func (n *fileNode) passed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mode == modePass
 }
 
 // create is openWrite for a name that the store does not have.
@@ -206,23 +224,30 @@ func (n *fileNode) closeWrite(file *writeback.File) error {
 }
 
 // base says what a staged file of n begins with.
-func (n *fileNode) base(ctx context.Context, ref backend.Ref, truncate bool) (writeback.OpenOptions, error) {
+func (n *fileNode) base(ctx context.Context, ref backend.Ref, truncate bool, by recall.Caller) (writeback.OpenOptions, error) {
 	o := writeback.OpenOptions{Truncate: truncate}
 	store, err := n.fs.stores.open(ctx, ref.Bucket)
 	if err != nil {
 		return o, err
 	}
-	obj, err := n.current(ctx, store, ref)
-	if errors.Is(err, backend.ErrArchived) && truncate {
-		err = nil // the old bytes are not needed
-	}
-	o.Base, o.Attrs = obj, obj.Attrs
-	if err != nil || truncate || obj.Size == 0 {
+	obj, err := n.fs.object(ctx, store, ref)
+	if err != nil {
 		return o, err
 	}
+	n.refresh(obj)
+	if o.Base, o.Attrs = obj, obj.Attrs; obj.Size == 0 || truncate && !n.passed() {
+		return o, nil // the old bytes are not needed
+	}
+	if obj, err = n.current(ctx, store, ref, by); err != nil {
+		return o, err
+	}
+	o.Base, o.Attrs = obj, obj.Attrs
 	path := n.fs.tempPath()
 	if n.fs.blocks.Take(ref, obj, path) {
-		o.Path = path
+		o.Path, o.Truncate = path, false
+		return o, nil
+	}
+	if truncate {
 		return o, nil
 	}
 	if obj.Size <= maxWhole {

@@ -14,6 +14,18 @@ func Regressions() map[string]string {
 			mkdir a 0755
 			rmdir a
 		`,
+		"a file that the kernel reads itself could not be replaced": `
+			setup longttl=true delay=1h passthrough=true look=true
+			save a 5 b
+			drain
+			open 3 a r
+			save a 9000 t
+			read 3 0 10000
+			truncate a 0
+			open 1 a rw
+			write 1 0 100 x
+			read 3 0 10000
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a
