@@ -108,13 +108,14 @@ const (
 	Archived               // needs Restorer.Restore before Get
 	Restoring              // Restore was asked for; not readable yet
 	Restored               // a readable copy exists until Object.Until
+	Unknown                // a listing cannot tell; Head can. Never in an answer of Head
 )
 
-// Readable reports whether a Get can succeed in this state.
-func (s State) Readable() bool { return s == Online || s == Restored }
+// Readable reports whether a Get may succeed in this state.
+func (s State) Readable() bool { return s == Online || s == Restored || s == Unknown }
 
 func (s State) String() string {
-	return [...]string{"online", "archived", "restoring", "restored"}[s]
+	return [...]string{"online", "archived", "restoring", "restored", "unknown"}[s]
 }
 
 // An Entry of a listing is an object or, when Prefix is set, a common prefix whose Key

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/cache/writeback"
+	"github.com/thawfs/thawfs/fs/recall"
 )
 
 // errnos is the one table from errors to errnos, first match first. An errno in the chain
@@ -28,6 +29,9 @@ var errnos = []struct {
 	{backend.ErrUnsupported, syscall.ENOTSUP},
 	{backend.ErrArchived, syscall.EAGAIN},
 	{backend.ErrChanged, syscall.ESTALE},
+	{recall.ErrExplicit, syscall.ENODATA},
+	{recall.ErrRefused, syscall.EDQUOT},
+	{recall.ErrFailed, syscall.EIO},
 	{writeback.ErrFull, syscall.ENOSPC},
 }
 

@@ -33,6 +33,7 @@ type fileNode struct {
 	file     *writeback.File // staged content; nil when clean. Guarded by mu; referenced while handles > 0
 	reader   *blocks.Reader  // of obj; nil when not read. Guarded by mu
 	detached *os.File        // content of an unlinked object. Guarded by mu
+	unhold   func()          // lets the restored copy end; nil without a reader. Guarded by mu
 
 	mtimeSet  bool      // attr.Mtime was set by a user ... Guarded by mu
 	mtimeSeen time.Time // ... when the staged file's was this. Guarded by mu
@@ -313,7 +314,7 @@ func (n *fileNode) applyLocal(fn func(*fileAttr), old backend.Attrs) (backend.At
 // truncate sets the size, through a descriptor or by name alike. Without a writer to
 // follow it is committed at once.
 func (n *fileNode) truncate(ctx context.Context, size int64) error {
-	file, err := n.openWrite(ctx, size == 0)
+	file, err := n.openWrite(ctx, size == 0, callerOf(ctx, 0))
 	if err != nil {
 		return err
 	}

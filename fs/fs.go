@@ -25,10 +25,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/cache/blocks"
 	"github.com/thawfs/thawfs/cache/entries"
 	"github.com/thawfs/thawfs/cache/writeback"
+	"github.com/thawfs/thawfs/fs/recall"
 )
 
 // Options of a file system. Service and CacheDir are required.
@@ -53,6 +56,10 @@ type Options struct {
 	UID, GID   uint32 // owner of objects that name none
 	FileMode   uint32 // permission bits of files that carry none; 0 is 0644
 	DirMode    uint32 // of directories; 0 is 0755
+
+	// Recall says what opens of archived objects do: policy, waiting, budget. Path, Open,
+	// Changed and Log are the file system's own.
+	Recall recall.Options
 
 	Log   *slog.Logger
 	Debug bool // log every FUSE request
@@ -100,6 +107,9 @@ type FS struct {
 	blocks  *blocks.Cache
 	entries *entries.Cache
 	queue   *writeback.Queue
+	recall  *recall.Manager
+	root    fusefs.InodeEmbedder
+	notices sync.WaitGroup // notes to the kernel that are on their way
 	inos    inoTable
 	born    time.Time // times of directories that have none
 
@@ -129,6 +139,7 @@ func New(o Options) (*FS, error) {
 	if err := f.openCaches(); err != nil {
 		return nil, errors.Join(err, f.closeCaches(context.Background()))
 	}
+	f.root = f.newRoot()
 	f.queue.Start()
 	return f, nil
 }
@@ -150,10 +161,12 @@ func (f *FS) openCaches() (err error) {
 	}); err != nil {
 		return err
 	}
-	f.entries, err = entries.New(entries.Options{
+	if f.entries, err = entries.New(entries.Options{
 		TTL: f.o.TTL, NegativeTTL: f.o.NegativeTTL, Capacity: 1 << 20, Path: dir("attrs.db"), Log: f.log,
-	})
-	return err
+	}); err != nil {
+		return err
+	}
+	return f.openRecall(dir("recall.db"))
 }
 
 // Drain sends everything that is pending; see writeback.Queue.Drain.
@@ -168,6 +181,10 @@ func (f *FS) Close(ctx context.Context) error { return f.closeCaches(ctx) }
 
 func (f *FS) closeCaches(ctx context.Context) error {
 	var errs []error
+	if f.recall != nil {
+		errs = append(errs, f.recall.Close())
+	}
+	f.notices.Wait()
 	if f.queue != nil {
 		errs = append(errs, f.queue.Close(ctx))
 	}

@@ -71,12 +71,12 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 func (n *fileNode) open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, error) {
 	h := &handle{n: n}
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		file, err := n.openWrite(ctx, flags&syscall.O_TRUNC != 0)
+		file, err := n.openWrite(ctx, flags&syscall.O_TRUNC != 0, callerOf(ctx, flags))
 		if err != nil {
 			return nil, 0, err
 		}
 		h.file = file
-	} else if err := n.openRead(ctx); err != nil {
+	} else if err := n.openRead(ctx, callerOf(ctx, flags)); err != nil {
 		return nil, 0, err
 	}
 	fh, fuseFlags := n.settle(h)
@@ -161,6 +161,11 @@ func fileIno(fd int) (uint64, bool) {
 // no longer has gets ESTALE, never bytes of another.
 func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	m, err := h.n.readAt(ctx, dest, off)
+	if isArchived(err) {
+		if err = h.n.thawAgain(ctx); err == nil {
+			m, err = h.n.readAt(ctx, dest, off)
+		}
+	}
 	if err != nil {
 		ref, _ := h.n.ref()
 		if errors.Is(err, backend.ErrChanged) || errors.Is(err, backend.ErrNotExist) {

@@ -72,13 +72,20 @@ func (f *FS) fill(a attrOf, ino uint64, out *fuse.Attr) {
 
 func (f *FS) fillEntry(a attrOf, ino uint64, out *fuse.EntryOut) {
 	f.fill(a, ino, &out.Attr)
-	out.SetAttrTimeout(f.o.TTL)
+	out.SetAttrTimeout(f.attrTimeout(a))
 	out.SetEntryTimeout(f.o.TTL)
 }
 
 func (f *FS) fillAttr(a attrOf, ino uint64, out *fuse.AttrOut) {
 	f.fill(a, ino, &out.Attr)
-	out.SetTimeout(f.o.TTL)
+	out.SetTimeout(f.attrTimeout(a))
+}
+
+func (f *FS) attrTimeout(a attrOf) time.Duration {
+	if a.stub {
+		return min(f.o.TTL, stubTimeout)
+	}
+	return f.o.TTL
 }
 
 func (f *FS) decode(obj backend.Object) fileAttr {

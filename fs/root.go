@@ -37,8 +37,11 @@ var (
 	_ fusefs.NodeStatfser  = (*rootNode)(nil)
 )
 
-// Root is the top of the tree: a bucket's if Options name one, else that of all buckets.
-func (f *FS) Root() fusefs.InodeEmbedder {
+// Root is the top of the tree, to be served once: a bucket's if Options name one, else that of
+// all buckets.
+func (f *FS) Root() fusefs.InodeEmbedder { return f.root }
+
+func (f *FS) newRoot() fusefs.InodeEmbedder {
 	if f.o.Bucket != "" {
 		return f.topDir(f.o.Bucket, f.o.Prefix)
 	}

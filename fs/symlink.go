@@ -36,7 +36,7 @@ func (n *fileNode) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 		return []byte(target), 0
 	}
 	ref, _ := n.ref()
-	if err := n.openRead(ctx); err != nil {
+	if err := n.openRead(ctx, callerOf(ctx, 0)); err != nil {
 		return nil, n.fs.errno("readlink", ref, err)
 	}
 	body := make([]byte, maxSpecial)

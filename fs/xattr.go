@@ -45,6 +45,10 @@ type xattrNode interface {
 	xattrs() map[string][]byte
 	// object finds what is behind the node now.
 	object(ctx context.Context) (backend.Object, error)
+	// jobXattr is what a virtual xattr says of the recall of the object.
+	jobXattr(name string) (string, bool)
+	// setVirtual carries out what is asked for by writing a virtual xattr.
+	setVirtual(ctx context.Context, name, value string) error
 	// setAttr changes attributes, in the queue or with a writer's next Flush.
 	setAttr(ctx context.Context, fn func(*fileAttr)) error
 }
@@ -62,6 +66,27 @@ func (n *fileNode) object(ctx context.Context) (backend.Object, error) {
 	}
 	return n.fs.object(ctx, store, ref)
 }
+
+func (n *fileNode) jobXattr(name string) (string, bool) {
+	ref, _ := n.ref()
+	return n.fs.jobXattr(name, ref)
+}
+
+// setVirtual asks for a recall (restore), or moves the object to a storage class (class) by
+// a copy onto itself.
+func (n *fileNode) setVirtual(ctx context.Context, name, value string) error {
+	switch name {
+	case "restore":
+		return n.requestRecall(ctx, value)
+	case "class":
+		return n.setClass(ctx, value)
+	}
+	return syscall.EPERM
+}
+
+func (d *dirNode) jobXattr(string) (string, bool) { return "", false }
+
+func (d *dirNode) setVirtual(context.Context, string, string) error { return syscall.EPERM }
 
 func (d *dirNode) xattrs() map[string][]byte {
 	d.mu.Lock()
@@ -86,10 +111,14 @@ func getxattr(ctx context.Context, n xattrNode, name string, dest []byte) (uint3
 		if err != nil {
 			return 0, err
 		}
-		if value, ok := virtualXattr(name, obj); ok {
-			return reply([]byte(value), dest)
+		value, ok := virtualXattr(name, obj)
+		if !ok {
+			value, ok = n.jobXattr(strings.TrimPrefix(name, thawfsPrefix))
 		}
-		return 0, syscall.ENODATA
+		if !ok {
+			return 0, syscall.ENODATA
+		}
+		return reply([]byte(value), dest)
 	}
 	value, ok := n.xattrs()[name]
 	if !ok {
@@ -128,8 +157,8 @@ func setxattr(ctx context.Context, n xattrNode, name string, data []byte, flags 
 	if errno := xattrErrno(name); errno != 0 {
 		return errno
 	}
-	if strings.HasPrefix(name, thawfsPrefix) {
-		return syscall.EPERM
+	if what, ok := strings.CutPrefix(name, thawfsPrefix); ok {
+		return n.setVirtual(ctx, what, string(data))
 	}
 	_, exists := n.xattrs()[name]
 	switch {

@@ -75,6 +75,8 @@ func parseTime(v string) time.Time {
 // RestoreStatus there show restored objects as archived; HEAD is right.
 func listState(class string, r *types.RestoreStatus, now time.Time) (backend.State, time.Time) {
 	switch {
+	case class == string(types.StorageClassIntelligentTiering):
+		return backend.Unknown, time.Time{} // a listing does not name the tier (S3 user guide)
 	case !archive(class):
 		return backend.Online, time.Time{}
 	case r == nil:
