@@ -176,15 +176,13 @@ func (m *Manager) begin(j *job, store backend.Store, obj backend.Object, a ask) 
 	}
 	tier, err := tierFor(obj.Class, a.Tier, a.tree)
 	if err != nil {
+		err = m.explain(j.ref, a, err)
 		m.refused(j, err)
-		return fmt.Errorf("recall %q: %w", j.ref, err)
+		return err
 	}
 	if err := m.admit(j, store, obj, a, tier); err != nil {
+		err = m.explain(j.ref, a, err)
 		m.refused(j, err)
-		var r *refusal
-		if errors.As(err, &r) {
-			err = m.refuse(j.ref, a, r)
-		}
 		return err
 	}
 	// From here on the request counts as sent, until the store says otherwise.

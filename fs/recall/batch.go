@@ -161,7 +161,7 @@ func (b *batch) one(ctx context.Context, t Target) found {
 	case t.Object.State == backend.Restored && (b.o.Days == 0 || b.o.DryRun):
 		return f
 	case b.o.DryRun:
-		return b.imagine(f)
+		return b.imagine(ctx, f)
 	}
 	return b.ask(ctx, f)
 }
@@ -175,7 +175,7 @@ func (b *batch) head(ctx context.Context, ref backend.Ref) (backend.Object, erro
 }
 
 // imagine says what ask would do.
-func (b *batch) imagine(f found) found {
+func (b *batch) imagine(ctx context.Context, f found) found {
 	f.Outcome = IsPending
 	if j, known := b.m.Job(f.Ref); known && j.Phase == Restored {
 		f.Outcome = IsReadable
@@ -188,14 +188,14 @@ func (b *batch) imagine(f found) found {
 		}
 		days := daysFor(f.Object.Class, b.o.Days, b.m.o.Days)
 		f.cost, f.price = b.m.o.Prices.Estimate(f.Object.Class, tier, 1, f.Object.Size, days)
-		f.due = time.Now().Add(usual(f.Object.Class, tier).most)
+		f.due = time.Now().Add(b.m.expects(ctx, f.Ref, f.Object.Class, tier).most)
 	}
 	return f
 }
 
 func (b *batch) ask(ctx context.Context, f found) found {
 	known := b.m.knows(f.Ref)
-	if f.Object.State == backend.Archived && !known {
+	if f.Object.State == backend.Archived && !known && b.m.affords(f.Object.Size, b.o.OverBudget) {
 		select {
 		case <-b.tick:
 		case <-ctx.Done():
@@ -224,6 +224,13 @@ func (b *batch) ask(ctx context.Context, f found) found {
 		_, f.price = b.m.o.Prices.Estimate(r.Class, r.Tier, 1, r.Size, r.Days)
 	}
 	return f
+}
+
+// affords reports whether the budget of the day lets one more restore begin.
+func (m *Manager) affords(size int64, over bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return over || m.guards.budget.exceeded(time.Now(), size) == ""
 }
 
 // knows reports whether ref is on its way as far as this Manager knows.

@@ -66,11 +66,19 @@ func (m *Manager) turn(ref backend.Ref, obj backend.Object, a ask) (turn, error)
 	m.mu.Lock()
 	t, err := m.turnLocked(ref, obj, a, time.Now())
 	m.mu.Unlock()
-	var r *refusal
-	if errors.As(err, &r) {
-		err = m.refuse(ref, a, r)
+	if t.j == nil && err != nil {
+		err = m.explain(ref, a, err)
 	}
 	return t, err
+}
+
+// explain says which object it is that err does not let a begin with.
+func (m *Manager) explain(ref backend.Ref, a ask, err error) error {
+	var r *refusal
+	if errors.As(err, &r) {
+		m.refuse(ref, a, r)
+	}
+	return fmt.Errorf("recall %q: %w", ref, err)
 }
 
 func (m *Manager) turnLocked(ref backend.Ref, obj backend.Object, a ask, now time.Time) (turn, error) {

@@ -23,7 +23,7 @@ func TestFailureBacksOff(t *testing.T) {
 		if err := w.open(ref, obj); !errors.Is(err, ErrFailed) || w.store.Count("") != 0 {
 			t.Errorf("second open: %v after %d requests, want ErrFailed and none", err, w.store.Count(""))
 		}
-		if j := w.wantPhase(ref, Failed); j.RetryAt.Sub(time.Now()) != time.Minute || !strings.Contains(j.Err, "access denied") {
+		if j := w.wantPhase(ref, Failed); time.Until(j.RetryAt) != time.Minute || !strings.Contains(j.Err, "access denied") {
 			t.Errorf("job is %+v", j)
 		}
 		w.restart()
@@ -32,7 +32,7 @@ func TestFailureBacksOff(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		_ = w.open(ref, obj) // fails again
-		if j := w.wantPhase(ref, Failed); j.RetryAt.Sub(time.Now()) != 2*time.Minute {
+		if j := w.wantPhase(ref, Failed); time.Until(j.RetryAt) != 2*time.Minute {
 			t.Errorf("job is %+v, want it to back off for longer", j)
 		}
 		_, err := w.Request(t.Context(), ref, obj, Explicit{}) // does not wait

@@ -13,17 +13,26 @@ type guards struct {
 	burst   burst
 	budget  budget
 	told    map[program]string     // the day on which a program's refusal was last logged
-	refused map[backend.Ref]string // why, of recent refusals
+	refused map[backend.Ref]recent // refusals
 }
 
-const maxRemembered = 4096 // programs, and refusals
+// recent is a refusal that somebody may yet ask about.
+type recent struct {
+	why string
+	at  time.Time
+}
+
+const (
+	maxRemembered = 4096             // programs, and refusals
+	recentFor     = 10 * time.Minute // of refusals
+)
 
 func newGuards(o Options) guards {
 	return guards{
 		burst:   burst{limit: o.Burst, window: o.BurstWindow, sprees: map[program]*spree{}},
 		budget:  budget{objects: o.DayObjects, bytes: o.DayBytes, days: map[string]spent{}},
 		told:    map[program]string{},
-		refused: map[backend.Ref]string{},
+		refused: map[backend.Ref]recent{},
 	}
 }
 
@@ -134,7 +143,7 @@ func (g *guards) check(a ask, size int64, now time.Time) *refusal {
 }
 
 // refuse remembers and logs a refusal of ref.
-func (m *Manager) refuse(ref backend.Ref, a ask, r *refusal) error {
+func (m *Manager) refuse(ref backend.Ref, a ask, r *refusal) {
 	m.mu.Lock()
 	refused := m.guards.refused
 	for old := range refused {
@@ -143,11 +152,10 @@ func (m *Manager) refuse(ref backend.Ref, a ask, r *refusal) error {
 		}
 		delete(refused, old)
 	}
-	refused[ref] = r.Error()
+	refused[ref] = recent{r.Error(), time.Now()}
 	m.mu.Unlock()
 	if r.log {
 		m.o.Log.Warn("recalls refused", slog.String("program", a.by.Exe), slog.Uint64("uid", uint64(a.program().uid)),
 			slog.String("limit", r.why), slog.String("remedy", r.remedy), slog.String("key", ref.String()))
 	}
-	return fmt.Errorf("recall %q: %w", ref, r)
 }

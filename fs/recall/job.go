@@ -46,8 +46,11 @@ func (m *Manager) Job(ref backend.Ref) (Job, bool) {
 	if j := m.jobs[ref]; j != nil && j.rec.Phase != "" {
 		return j.showLocked(), true
 	}
-	why, ok := m.guards.refused[ref]
-	return Job{Ref: ref, Phase: Refused, Err: why}, ok
+	r, ok := m.guards.refused[ref]
+	if !ok || time.Since(r.at) > recentFor {
+		return Job{}, false
+	}
+	return Job{Ref: ref, Phase: Refused, Since: r.at, Err: r.why}, true
 }
 
 // Jobs returns all jobs, sorted by Ref.

@@ -190,3 +190,25 @@ func TestUpgradeOfAnothersRestore(t *testing.T) {
 		w.wantRestores(1)
 	})
 }
+
+func TestParseExplicit(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want Explicit
+		ok   bool
+	}{
+		{"", Explicit{}, true},
+		{"tier=Bulk,days=5", Explicit{Tier: bulk, Days: 5}, true},
+		{" days=1 , over-budget", Explicit{Days: 1, OverBudget: true}, true},
+		{"days=0", Explicit{}, false},
+		{"days=many", Explicit{}, false},
+		{"tier=", Explicit{}, false},
+		{"now", Explicit{}, false},
+		{"=1", Explicit{}, false},
+	} {
+		got, err := ParseExplicit(tt.text)
+		if got != tt.want || (err == nil) != tt.ok || err != nil && !errors.Is(err, backend.ErrInvalid) {
+			t.Errorf("ParseExplicit(%q) = %+v, %v, want %+v", tt.text, got, err, tt.want)
+		}
+	}
+}

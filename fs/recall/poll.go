@@ -15,7 +15,7 @@ import (
 const (
 	passGap  = 500 * time.Millisecond // between passes
 	passRest = 4                      // times as long as the last pass took
-	passSize = 10_000                 // jobs looked at in one pass at most
+	passSize = 5000                   // jobs looked at in one pass at most: opens of theirs wait for it
 	passWide = 16                     // requests at once
 	passMost = 15 * time.Minute       // between passes while there are jobs: clocks are set
 )

@@ -56,8 +56,9 @@ type Options struct {
 
 	// Changed is told what the store says of an object that is or was on its way back:
 	// its state became another one, or its Until moved. It is called without locks,
-	// before those who wait for the object go on, and by several goroutines at once. An
-	// object that was seen in a listing has neither Meta nor Header. May be nil.
+	// before those who wait for the object go on, by several goroutines at once, and for
+	// jobs from the journal even before New returns. An object that was seen in a listing
+	// has neither Meta nor Header. May be nil.
 	Changed func(ref backend.Ref, obj backend.Object)
 
 	Policy Policy

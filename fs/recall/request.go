@@ -3,6 +3,8 @@ package recall
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -13,6 +15,28 @@ type Explicit struct {
 	Tier       string // Expedited, Standard, Bulk or the store's own word; "" is Standard, Bulk in a Batch
 	Days       int    // how long the copy shall stay readable; 0 is Options.Days
 	OverBudget bool   // go beyond the budget of the day
+}
+
+// ParseExplicit reads a request as people write it into an xattr: words with commas between
+// them, like "tier=Bulk,days=5" or "over-budget"; the empty text asks for what is usual. It
+// fails with backend.ErrInvalid.
+func ParseExplicit(text string) (Explicit, error) {
+	var e Explicit
+	for word := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(word), "=")
+		switch days, err := strconv.Atoi(value); {
+		case name == "" && value == "":
+		case name == "tier" && value != "":
+			e.Tier = value
+		case name == "days" && err == nil && days > 0:
+			e.Days = days
+		case name == "over-budget" && value == "":
+			e.OverBudget = true
+		default:
+			return Explicit{}, fmt.Errorf("%w: %q asks for no restore: write tier=TIER, days=NUMBER, over-budget", backend.ErrInvalid, word)
+		}
+	}
+	return e, nil
 }
 
 // Request asks for ref and returns what its job is then; it does not wait for the object.

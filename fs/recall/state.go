@@ -78,10 +78,10 @@ func (r record) archived(obj backend.Object, age time.Duration) fate {
 	switch {
 	case r.Phase == Restored:
 		return lapsed
+	case (r.Phase == Asked || r.Phase == Restoring) && r.ETag != obj.ETag:
+		return lapsed // what was asked for was another version
 	case r.Phase != Restoring:
 		return unasked
-	case r.ETag != obj.ETag:
-		return lapsed
 	case r.Days > 0 && age >= time.Duration(r.Days)*day:
 		return lapsed // it came and went while nobody looked
 	case r.Seen:

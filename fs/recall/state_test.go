@@ -35,6 +35,7 @@ func TestWhatTheStoreSaysDecides(t *testing.T) {
 		{"new, restored", record{}, backend.Restored, 0, goesOn, Restored},
 		{"new, online", record{}, backend.Online, 0, done, ""},
 		{"asked, never arrived", ours(Asked), backend.Archived, 0, unasked, Asked},
+		{"asked, replaced", record{Phase: Asked, ETag: "v0"}, backend.Archived, 0, lapsed, Asked},
 		{"asked, on its way", ours(Asked), backend.Restoring, 0, goesOn, Restoring},
 		{"asked, restored", ours(Asked), backend.Restored, 0, goesOn, Restored},
 		{"sent, not shown yet", ours(Restoring), backend.Archived, time.Minute, goesOn, Restoring},

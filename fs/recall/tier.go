@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -118,6 +119,17 @@ func (m *Manager) expectLocked(store backend.Store, ref backend.Ref, class, tier
 		s = span{took / 2, 2 * took}
 	}
 	return s
+}
+
+// expects is expectLocked for a store that is not open yet.
+func (m *Manager) expects(ctx context.Context, ref backend.Ref, class, tier string) span {
+	store, err := m.o.Open(ctx, ref.Bucket)
+	if err != nil {
+		return usual(class, tier)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.expectLocked(store, ref, class, tier)
 }
 
 // tookLocked notes how long a job of ours took, or had taken at most when it was seen.

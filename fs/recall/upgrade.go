@@ -65,7 +65,7 @@ func (m *Manager) payUpgrade(j *job, a ask) error {
 	}
 	m.mu.Unlock()
 	if r != nil {
-		return m.refuse(j.ref, a, r)
+		return m.explain(j.ref, a, r)
 	}
 	return m.journal.commit()
 }
