@@ -298,7 +298,7 @@ func (n *fileNode) commit() error {
 	attrs := attr.encode(n.obj.Attrs)
 	if changed {
 		attrs = forNewContent(attrs)
-		attrs.Class = "" // new bytes go where the bucket puts them, not back into the archive
+		attrs.Class = n.fs.class(file) // new bytes do not go back into the archive by themselves
 	}
 	n.obj.Attrs = attrs
 	n.mu.Unlock()
@@ -309,6 +309,15 @@ func (n *fileNode) commit() error {
 		n.mu.Unlock()
 	}
 	return err
+}
+
+// class is the storage class for new content of file.
+func (f *FS) class(file *writeback.File) string {
+	ref, named := file.Ref()
+	if f.o.Class == nil || !named {
+		return ""
+	}
+	return f.o.Class(ref)
 }
 
 // readAt reads the content as it is now.

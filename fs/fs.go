@@ -57,6 +57,9 @@ type Options struct {
 	FileMode   uint32 // permission bits of files that carry none; 0 is 0644
 	DirMode    uint32 // of directories; 0 is 0755
 
+	// Class chooses the storage class of new content by key; nil or "" leaves it to the bucket.
+	Class func(backend.Ref) string
+
 	// Recall says what opens of archived objects do: policy, waiting, budget. Path, Open,
 	// Changed and Log are the file system's own.
 	Recall recall.Options
