@@ -147,7 +147,7 @@ func (b *batch) run(ctx context.Context, targets iter.Seq2[Target, error]) error
 
 // one looks at a target and asks for it if need be.
 func (b *batch) one(ctx context.Context, t Target) found {
-	if t.Object.Key == "" || hidesState(t.Object) && t.Object.Meta == nil {
+	if t.Object.Key == "" || t.Object.State == backend.Unknown {
 		obj, err := b.head(ctx, t.Ref)
 		if err != nil {
 			return found{Result: Result{Target: t, Outcome: IsFailed, Err: err}}

@@ -110,7 +110,7 @@ func (w *walk) meet(obj backend.Object) bool {
 	j := w.jobs[0]
 	w.jobs = w.jobs[1:]
 	w.hits++
-	if obj.State == backend.Archived {
+	if obj.State == backend.Archived || obj.State == backend.Unknown {
 		w.unsure = append(w.unsure, j) // or the listing does not tell
 		return true
 	}

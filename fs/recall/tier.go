@@ -94,12 +94,6 @@ func faster(a, b string) bool {
 	return i > j && j >= 0
 }
 
-// hidesState reports whether a listing cannot tell if obj is archived. Objects below 128 KiB
-// are never moved to an archive tier (S3 user guide, "Amazon S3 Intelligent-Tiering").
-func hidesState(obj backend.Object) bool {
-	return obj.Class == tiering && obj.State == backend.Online && obj.Size >= 128<<10
-}
-
 // A RestoreTimer is a store that knows how long its restores take, better than the table.
 type RestoreTimer interface {
 	RestoreTime(class, tier string) (least, most time.Duration)
