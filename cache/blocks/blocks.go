@@ -1,9 +1,10 @@
 // Package blocks caches the bytes of objects on local disk and reads ahead of readers.
 //
-// A Cache has two tiers. In memory (memory.go) are pieces on their way from the store, read
-// ahead, or just read, within a budget for the whole mount. On disk (disk.go) is one sparse
-// file for each version of an object, so that a whole object can be handed to the kernel as
-// one file; every 128 KiB granule of it is valid or not by itself and has a checksum.
+// A Cache has two tiers. In memory (memory.go, budget.go) are pieces on their way from the
+// store, read ahead, or just read, within a budget for the whole mount. On disk (disk.go) is
+// one sparse file for each version of an object, so that a whole object can be handed to the
+// kernel as one file; every 128 KiB granule of it is valid or not by itself and has a
+// checksum.
 //
 //	Reader.ReadAt ─► memory ─► disk ─► fetch ─► Store.Get(key, etag, range)
 //	                   ▲                 │
@@ -13,13 +14,13 @@
 // publishes each granule as it arrives; readers of the same range share it. A stream
 // (stream.go) recognizes sequential reads and keeps a growing window of fetches ahead of
 // them (ahead.go), as many at a time as tempo.go finds to pay. What leaves the disk is
-// decided by policy.go and done by evict.go; the index (index.go) survives restarts.
+// decided by policy.go and done by evict.go; the index (index.go, load.go) survives restarts.
 //
 // Pieces are named by a hash of bucket, key, ETag and size: bytes of another version cannot
 // be asked for, and nothing is ever invalidated. Objects without an ETag are never written
 // to disk.
 //
-// Locks, in the order they are taken: Reader.mu; journal.io; version.io; then one of
+// Locks, in the order they are taken: Reader.mu; version.io; journal.io; then one of
 // Cache.mu, memory.mu, disk.mu, tempo.mu, under which nothing is waited for.
 package blocks
 
