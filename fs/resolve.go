@@ -143,11 +143,12 @@ func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref
 		return obj, nil
 	}
 	stamp := f.entries.Stamp()
+	gone := f.goneBelow(dir)
 	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{PageSize: 8}) {
 		if err != nil {
 			return bare, err
 		}
-		if f.gone(backend.Ref{Bucket: dir.Bucket, Key: e.Key}) {
+		if gone[e.Key] {
 			continue
 		}
 		if e.Key != dir.Key {
@@ -186,6 +187,19 @@ func (f *FS) gone(ref backend.Ref) bool {
 	return ok && p.Gone
 }
 
+// goneBelow returns the keys at and below dir that wait for their deletion. It is asked
+// before the store is listed: a delete that is confirmed meanwhile may be in the listing
+// still and in the queue no more.
+func (f *FS) goneBelow(dir backend.Ref) map[string]bool {
+	gone := map[string]bool{}
+	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
+		if p.Gone {
+			gone[p.Ref.Key] = true
+		}
+	}
+	return gone
+}
+
 // queued reports whether a change that makes ref exist waits.
 func (f *FS) queued(ref backend.Ref) bool {
 	p, ok := f.queue.Find(ref)
@@ -204,6 +218,7 @@ func (f *FS) queuedBelow(dir backend.Ref) bool {
 
 // empty reports whether nothing but its marker lies below dir, asking the store anew.
 func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (bool, error) {
+	gone := f.goneBelow(dir)
 	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
 		if !p.Gone && p.Ref != dir {
 			return false, nil
@@ -213,7 +228,7 @@ func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (b
 		if err != nil {
 			return false, err
 		}
-		if e.Key != dir.Key && !f.gone(backend.Ref{Bucket: dir.Bucket, Key: e.Key}) {
+		if e.Key != dir.Key && !gone[e.Key] {
 			return false, nil
 		}
 	}
