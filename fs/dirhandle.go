@@ -136,7 +136,9 @@ func (h *dirHandle) hides(fd found) (found, bool) {
 	}
 	h.heads = h.heads[:n]
 	if !fd.dir {
-		h.heads = append(h.heads, fd)
+		if fd.comp != "" { // the data of the marker have a name of their own
+			h.heads = append(h.heads, fd)
+		}
 		return found{}, false
 	}
 	if n > 0 && h.heads[n-1].comp == fd.comp {

@@ -26,6 +26,11 @@ func Regressions() map[string]string {
 			write 1 0 100 x
 			read 3 0 10000
 		`,
+		"the data of a marker hid the empty name beside it": `
+			setup delay=1ms look=true
+			put d/ 5 r ""
+			mkdir d/%thaw-empty 0700
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a
