@@ -28,7 +28,7 @@ func (s *store) List(ctx context.Context, prefix, after string, opts backend.Lis
 			return // no key begins like that, and no path can
 		}
 		i := strings.LastIndexByte(prefix, '/') + 1
-		l := &lister{ctx: ctx, after: after, delimited: opts.Delimited, yield: yield}
+		l := &lister{ctx: ctx, after: after, delimited: opts.Delimited, yield: yield, buf: make([]byte, headSize)}
 		_, err := l.walk(dirPath(s.keys, prefix[:i]), prefix[:i], prefix[i:])
 		if err != nil {
 			yield(backend.Entry{}, s.wrap("list", prefix, err))
@@ -42,6 +42,7 @@ type lister struct {
 	after     string
 	delimited bool
 	yield     func(backend.Entry, error) bool
+	buf       []byte // for readHeadInto
 }
 
 // walk yields what lies in dir, whose keys begin with lead, as far as the names behind
@@ -77,7 +78,7 @@ func (l *lister) object(path, key string) (more bool, err error) {
 	if key <= l.after {
 		return true, nil
 	}
-	rec, err := readHead(path)
+	rec, err := readHeadInto(path, l.buf)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return true, nil // deleted meanwhile

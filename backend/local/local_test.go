@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,12 +19,12 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	small := backend.PartLimits{MinSize: 64 << 10}
-	for name, o := range map[string]local.Options{
-		"durable":  {RestoreTime: 50 * time.Millisecond, Parts: small},
-		"not sync": {RestoreTime: 50 * time.Millisecond, Parts: small, NoSync: true},
-	} {
-		t.Run(name, func(t *testing.T) {
+	o := local.Options{RestoreTime: 50 * time.Millisecond, Parts: backend.PartLimits{MinSize: 64 << 10}}
+	for _, o.NoSync = range []bool{true, false} {
+		if testing.Short() && !o.NoSync {
+			continue // the same, but for thousands of fsyncs; TestPowerLossLosesNothing counts on them
+		}
+		t.Run(fmt.Sprintf("NoSync=%v", o.NoSync), func(t *testing.T) {
 			backendtest.Run(t, func(t *testing.T) backend.Service {
 				s, err := local.New(t.TempDir(), o)
 				if err != nil {
@@ -86,7 +87,7 @@ func TestBucketNamesAreThoseOfS3(t *testing.T) {
 }
 
 func TestETagsAreThoseOfS3(t *testing.T) {
-	_, st := open(t, t.TempDir(), local.Options{NoSync: true, Parts: backend.PartLimits{MinSize: 1}})
+	_, st := open(t, t.TempDir(), local.Options{Parts: backend.PartLimits{MinSize: 1}})
 	if obj := put(t, st, "k", "hello"); obj.ETag != "5d41402abc4b2a76b9719d911017c592" {
 		t.Errorf("ETag of a put = %s, want the MD5", obj.ETag)
 	}

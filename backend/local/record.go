@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -36,8 +35,6 @@ const maxInline = 16 << 10 // bytes
 // headSize is what a listing reads of a record: more than nearly every line of JSON.
 const headSize = 4 << 10 // bytes
 
-var heads = sync.Pool{New: func() any { return new([headSize]byte) }}
-
 // line returns the first part of a record file.
 func (r *record) line() ([]byte, error) {
 	b, err := json.Marshal(r)
@@ -67,9 +64,12 @@ func readRecord(path string) (*record, error) {
 
 // readHead reads a record without its inline body.
 func readHead(path string) (*record, error) {
-	buf := heads.Get().(*[headSize]byte)
-	defer heads.Put(buf)
-	n, err := readUpTo(path, buf[:])
+	return readHeadInto(path, make([]byte, headSize))
+}
+
+// readHeadInto is readHead for who has a buffer of headSize bytes at hand.
+func readHeadInto(path string, buf []byte) (*record, error) {
+	n, err := readUpTo(path, buf)
 	if err != nil {
 		return nil, err
 	}
