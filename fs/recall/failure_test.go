@@ -241,3 +241,22 @@ func TestStoreThatCannotRestore(t *testing.T) {
 		}
 	})
 }
+
+// An open that finds a request which never arrived sends it; it is charged once.
+func TestOpenSendsWhatNeverArrived(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		ref, obj := w.archive("a", 10)
+		w.store.Inject(backendtest.Fault{Op: backendtest.OpRestore})
+		w.store.Inject(backendtest.Fault{Op: backendtest.OpHead, Skip: 1})
+		_ = w.open(ref, obj)
+		w.wantPhase(ref, Asked)
+		if err := w.open(ref, obj); !errors.Is(err, backend.ErrArchived) {
+			t.Errorf("open: %v, want ErrArchived", err)
+		}
+		w.wantPhase(ref, Restoring)
+		w.wantRestores(2)
+		if b := w.Budget(); b.Objects != 1 {
+			t.Errorf("budget is %+v, want one object", b)
+		}
+	})
+}

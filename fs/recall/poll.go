@@ -15,6 +15,7 @@ import (
 const (
 	passGap  = 500 * time.Millisecond // between passes
 	passRest = 4                      // times as long as the last pass took
+	jobRest  = 20 * time.Microsecond  // for each job, between passes: some fifty times what it costs to skip it
 	passSize = 5000                   // jobs looked at in one pass at most: opens of theirs wait for it
 	passWide = 16                     // requests at once
 	passMost = 15 * time.Minute       // between passes while there are jobs: clocks are set
@@ -26,21 +27,22 @@ func (m *Manager) poll() {
 	for m.life.Err() == nil {
 		began := time.Now()
 		m.pass()
-		if !m.rest(max(passGap, passRest*time.Since(began))) {
-			return
-		}
-		if !m.sleep() {
+		if !m.rest(passRest*time.Since(began)) || !m.sleep() {
 			return
 		}
 	}
 }
 
-// rest returns false if the Manager was closed.
-func (m *Manager) rest(d time.Duration) bool {
-	if m.idle() {
+// rest waits for least, or longer if there are many jobs: to find those that are due takes
+// a look at each of them. It returns false if the Manager was closed.
+func (m *Manager) rest(least time.Duration) bool {
+	m.mu.Lock()
+	n := len(m.jobs)
+	m.mu.Unlock()
+	if n == 0 {
 		return true
 	}
-	t := time.NewTimer(d)
+	t := time.NewTimer(max(least, passGap+time.Duration(n)*jobRest))
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -48,12 +50,6 @@ func (m *Manager) rest(d time.Duration) bool {
 	case <-m.life.Done():
 		return false
 	}
-}
-
-func (m *Manager) idle() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.jobs) == 0
 }
 
 // sleep waits until the first job is due, or poked because one is earlier than that.
