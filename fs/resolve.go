@@ -109,8 +109,20 @@ func (f *FS) object(ctx context.Context, store backend.Store, ref backend.Ref) (
 		if p.Gone {
 			return backend.Object{}, backend.ErrNotExist
 		}
-		return p.Object, nil
+		if p.File != nil || p.Object.ETag == "" {
+			return p.Object, nil
+		}
+		obj, err := f.ask(ctx, store, ref) // only attributes wait; the state is the store's
+		if err == nil && obj.ETag == p.Object.ETag {
+			obj.Attrs, obj.ModTime = p.Object.Attrs, p.Object.ModTime
+		}
+		return obj, err
 	}
+	return f.ask(ctx, store, ref)
+}
+
+// ask finds one key in what is remembered, or asks the store.
+func (f *FS) ask(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	if obj, exists, known := f.entries.Get(ref); known {
 		if !exists {
 			return backend.Object{}, backend.ErrNotExist

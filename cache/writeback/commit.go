@@ -184,6 +184,9 @@ func (q *Queue) SetAttrs(ref backend.Ref, obj backend.Object, a backend.Attrs) e
 		return nil
 	}
 	e = q.entryLocked(ref, knownBase(obj))
+	if e.want == attrs && e.base.obj.ETag == obj.ETag {
+		e.base.obj.State, e.base.obj.Until = obj.State, obj.Until
+	}
 	q.attrsLocked(e, cloneAttrs(a))
 	seq := q.j.append(e.setOrDrop())
 	q.mu.Unlock()

@@ -2,6 +2,7 @@ package writeback
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -47,8 +48,17 @@ type entry struct {
 type base struct {
 	known bool
 	obj   backend.Object // ETag "": absent
-	tries []try          // sent, with an outcome that we do not know
+	tries []try          // content sent, with an outcome that we do not know
+	metas []textMap      // the same of attributes for obj: metadata alone tells them
 }
+
+// parked reports whether e only changes attributes of an object that is archived. No store
+// can do that: they stay here until the object is readable when they change again, or
+// is replaced.
+func (e *entry) parked() bool { return e.want == attrs && !e.base.obj.State.Readable() }
+
+// waits reports whether e is to be sent.
+func (e *entry) waits() bool { return e.want != clean && !e.parked() }
 
 // maxTries bounds base.tries. More uncertain attempts with different contents in a row than
 // this and the oldest would count as foreign: a conflict copy too many, nothing worse.
@@ -68,6 +78,28 @@ func (b *base) addTry(t try) bool {
 	}
 	b.tries = append(b.tries[:len(b.tries):len(b.tries)], t)
 	return true
+}
+
+// addMeta is addTry for attributes.
+func (b *base) addMeta(m textMap) bool {
+	if len(m) == 0 || b.sentMeta(m) {
+		return false
+	}
+	if len(b.metas) == maxTries {
+		b.metas = b.metas[1:]
+	}
+	b.metas = append(b.metas[:len(b.metas):len(b.metas)], maps.Clone(m))
+	return true
+}
+
+func (b *base) sentMeta(m map[string]string) bool {
+	return slices.ContainsFunc(b.metas, func(old textMap) bool { return maps.Equal(old, m) })
+}
+
+// holds reports whether head is obj, or obj with attributes that we sent.
+func (b *base) holds(head backend.Object) bool {
+	return b.known && b.obj.ETag != "" &&
+		(head.ETag == b.obj.ETag || head.Size == b.obj.Size && b.sentMeta(head.Meta))
 }
 
 // cond is the condition under which the base may be replaced.
@@ -142,7 +174,7 @@ func (e *entry) record() *entryRec {
 		return nil
 	}
 	r := &entryRec{
-		refRec: newRefRec(e.ref), Want: e.want.String(), Tries: e.base.tries,
+		refRec: newRefRec(e.ref), Want: e.want.String(), Tries: e.base.tries, Metas: e.base.metas,
 		Since: e.since.UnixNano(), Mod: e.mod.UnixNano(), Conflict: e.conflict,
 	}
 	if e.base.known {

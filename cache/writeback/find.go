@@ -117,7 +117,7 @@ func (q *Queue) Pending() []Pending {
 	q.mu.Lock()
 	var all []Pending
 	for _, e := range q.entries {
-		if e.want != clean {
+		if e.waits() {
 			p, _ := e.pending()
 			all = append(all, p)
 		}
@@ -153,7 +153,7 @@ func (q *Queue) Stats() Stats {
 	defer q.mu.Unlock()
 	s := Stats{Staged: q.staged, Capacity: q.o.Capacity, Sent: q.sent, Renames: len(q.moves), Down: q.health.down()}
 	for _, e := range q.entries {
-		if e.want == clean {
+		if !e.waits() {
 			continue
 		}
 		s.Pending++
@@ -173,7 +173,7 @@ func (q *Queue) Stats() Stats {
 func (q *Queue) pendingCountLocked() int {
 	n := 0
 	for _, e := range q.entries {
-		if e.want != clean {
+		if e.waits() {
 			n++
 		}
 	}

@@ -53,7 +53,7 @@ func (h *dueHeap) drop(e *entry) {
 
 // scheduleLocked lets e be sent at due. An entry with a job is scheduled when that ends.
 func (q *Queue) scheduleLocked(e *entry, due time.Time) {
-	if q.entries[e.ref] != e {
+	if q.entries[e.ref] != e || e.parked() {
 		return
 	}
 	if e.fails == 0 && (q.drains > 0 || q.pressedLocked()) {
@@ -79,7 +79,7 @@ func (q *Queue) nowLocked(e *entry) {
 // hurryLocked has everything tried that only waits for its delay.
 func (q *Queue) hurryLocked() {
 	for _, e := range q.entries {
-		if e.want != clean && e.fails == 0 && !e.due.IsZero() {
+		if e.waits() && e.fails == 0 && !e.due.IsZero() {
 			q.scheduleLocked(e, time.Time{})
 		}
 	}

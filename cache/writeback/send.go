@@ -88,7 +88,7 @@ func (q *Queue) succeededLocked(j *job, out outcome) (path string, seq uint64) {
 		path = q.stagedPath(f.id)
 		e.leaving = true
 	}
-	if f != nil && f.journaled && f.inline == nil && e.want == clean && e.file == f {
+	if f != nil && f.journaled && f.inline == nil && e.file == f && f.stored.ok && (e.want == clean || e.want == attrs) {
 		recs = append(recs, f.spare())
 	}
 	if len(recs) > 0 {
@@ -253,6 +253,12 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	if interrupted {
 		q.health.probing = false
 		q.resumeLocked(e)
+		return
+	}
+	if j.want == attrs && errors.Is(out.err, backend.ErrArchived) {
+		q.answeredLocked()
+		e.base.obj.State = backend.Archived
+		q.resumeLocked(e) // parked, unless something else is wanted by now
 		return
 	}
 	if e.gen != j.gen && !transient(out.err) { // the newer change shall have its own try

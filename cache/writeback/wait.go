@@ -107,7 +107,7 @@ func (q *Queue) waitFor(ctx context.Context, find func() []*entry) error {
 	q.mu.Lock()
 	left := map[*entry]uint64{}
 	for _, e := range find() {
-		if e.want != clean {
+		if e.waits() {
 			left[e] = e.tried
 			q.nowLocked(e)
 		}
@@ -119,7 +119,7 @@ func (q *Queue) waitFor(ctx context.Context, find func() []*entry) error {
 			case e.fatal && e.tried > tried: // also of an entry that ended in a conflict
 				errs = append(errs, e.err)
 				delete(left, e)
-			case q.entries[e.ref] != e || e.want == clean:
+			case q.entries[e.ref] != e || !e.waits():
 				delete(left, e)
 			}
 		}
@@ -181,7 +181,7 @@ const drainPause = 20 * time.Millisecond
 // attempts that each entry had when it was seen first.
 func (q *Queue) drainLocked(tried map[*entry]uint64) (errs []error, busy bool) {
 	for _, e := range q.entries {
-		if e.want == clean && e.job == nil {
+		if !e.waits() && e.job == nil {
 			continue
 		}
 		if _, seen := tried[e]; !seen {
