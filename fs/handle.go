@@ -140,7 +140,7 @@ func (n *fileNode) passFd() (fd int, local *os.File) {
 		return -1, nil
 	}
 	ref, ok := n.ref()
-	if !ok {
+	if !ok || obj.Size == 0 { // an empty object is another file each time
 		return -1, nil
 	}
 	if f, ok := n.fs.blocks.File(ref, obj); ok {

@@ -31,6 +31,15 @@ func Regressions() map[string]string {
 			put d/ 5 r ""
 			mkdir d/%thaw-empty 0700
 		`,
+		"an empty file could not be opened twice": `
+			setup longttl=true delay=1h passthrough=true
+			save a 0 e
+			drain
+			remount
+			open 1 a r
+			open 2 a r
+			look
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a
