@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -252,13 +253,16 @@ func (n *fileNode) base(ctx context.Context, ref backend.Ref, truncate bool, by 
 	}
 	if obj.Size <= maxWhole {
 		whole, err := n.fs.blocks.Fill(ctx, store, ref, obj)
-		if err != nil {
+		switch {
+		case errors.Is(err, syscall.ENOSPC): // then only what is changed is staged
+		case err != nil:
 			return o, err
-		}
-		defer func() { _ = whole.Close() }() // only read
-		if n.fs.blocks.Take(ref, obj, path) {
-			o.Path = path
-			return o, nil
+		default:
+			defer func() { _ = whole.Close() }() // only read
+			if n.fs.blocks.Take(ref, obj, path) {
+				o.Path = path
+				return o, nil
+			}
 		}
 	}
 	o.ReadBase = func(ctx context.Context, p []byte, off int64) (int, error) {
@@ -359,6 +363,10 @@ func (n *fileNode) detach(ctx context.Context) error {
 		return err
 	}
 	whole, err := n.fs.blocks.Fill(ctx, store, ref, obj)
+	if errors.Is(err, syscall.ENOSPC) {
+		n.warn("no room to keep an open file that loses its name: its readers will get ESTALE", ref, err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("keep the bytes of open file %q: %w", ref, err)
 	}

@@ -52,7 +52,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 // newStore is a local store with one bucket, "buk".
 func newStore(t testing.TB) backend.Service {
 	t.Helper()
-	s, err := local.New(t.TempDir(), local.Options{NoSync: true})
+	s, err := local.New(t.TempDir(), local.Options{NoSync: true, RestoreTime: 300 * time.Millisecond})
 	must(t, err)
 	must(t, s.CreateBucket(t.Context(), "buk"))
 	return s

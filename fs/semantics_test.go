@@ -52,7 +52,10 @@ var promises = map[string]func(*testing.T){
 	"Directory times":                                       testDirTimes,
 	"Statfs":                                                testStatfs,
 	"A stub looks like the file":                            testStub,
-	"Opening a stub says come back":                         testStubOpen,
+	"Opening a stub starts its retrieval":                   testStubOpen,
+	"A stub needs no retrieval to go":                       testStubGoes,
+	"Attributes of a stub stay here":                        testStubAttrs,
+	"xattrs tell the state and ask for more":                testStubXattrs,
 }
 
 func TestSemantics(t *testing.T) {
@@ -831,14 +834,61 @@ func testStub(t *testing.T) {
 
 func testStubOpen(t *testing.T) {
 	m := mount(t)
-	for _, key := range []string{"a", "b", "c"} {
+	m.put("a", "cold bytes", backend.Attrs{Class: "GLACIER"})
+	if fd, err := unix.Open(m.path("a"), unix.O_RDONLY|unix.O_NONBLOCK, 0); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("open with O_NONBLOCK: %d, %v", fd, err)
+	}
+	if jobs := m.Recall().Jobs(); len(jobs) != 0 {
+		t.Errorf("O_NONBLOCK started %+v", jobs)
+	}
+	for range 3 {
+		if _, err := os.OpenFile(m.path("a"), os.O_RDWR|os.O_APPEND, 0); !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("append: %v", err)
+		}
+		if _, err := os.ReadFile(m.path("a")); !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("read: %v", err)
+		}
+	}
+	if jobs := m.Recall().Jobs(); len(jobs) != 1 || m.Recall().Budget().Objects != 1 {
+		t.Errorf("jobs %+v, budget %+v", jobs, m.Recall().Budget())
+	}
+	if got := thawed(t, m.path("a")); got != "cold bytes" {
+		t.Errorf("read %q", got)
+	}
+
+	w := mount(t, func(o *Options) { o.Recall.Wait = time.Minute })
+	w.put("a", "cold bytes", backend.Attrs{Class: "DEEP_ARCHIVE"})
+	if got := w.read("a"); got != "cold bytes" {
+		t.Errorf("waited for %q", got)
+	}
+}
+
+// thawed reads a stub again and again until it is back.
+func thawed(t *testing.T, path string) string {
+	t.Helper()
+	for begun := time.Now(); time.Since(begun) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			return string(b)
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatalf("%s did not come back", path)
+	return ""
+}
+
+func testStubGoes(t *testing.T) {
+	m := mount(t)
+	for _, key := range []string{"a", "b", "c", "dir/d", "dir/warm"} {
 		m.put(key, "cold bytes", backend.Attrs{Class: "GLACIER"})
 	}
-	if _, err := os.ReadFile(m.path("a")); !errors.Is(err, syscall.EAGAIN) {
-		t.Errorf("read: %v", err)
-	}
-	if _, err := os.OpenFile(m.path("a"), os.O_RDWR|os.O_APPEND, 0); !errors.Is(err, syscall.EAGAIN) {
-		t.Errorf("append: %v", err)
+	m.put("dir/warm", "warm", backend.Attrs{})
+	for _, name := range []string{"a", "dir"} {
+		if err := os.Rename(m.path(name), m.path("new")); !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("rename of %s: %v", name, err)
+		}
 	}
 	must(t, os.WriteFile(m.path("a"), []byte("new"), 0o644))
 	must(t, os.Truncate(m.path("b"), 0))
@@ -846,5 +896,71 @@ func testStubOpen(t *testing.T) {
 	m.drain()
 	if _, got := m.object("a"); got != "new" {
 		t.Errorf("overwritten: %q", got)
+	}
+	if jobs := m.Recall().Jobs(); len(jobs) != 0 {
+		t.Errorf("started %+v", jobs)
+	}
+	if got := m.keys(); !slices.Equal(got, []string{"a", "b", "dir/d", "dir/warm"}) {
+		t.Errorf("keys %q", got)
+	}
+}
+
+func testStubAttrs(t *testing.T) {
+	m := mount(t)
+	m.put("a", "cold bytes", backend.Attrs{Class: "GLACIER"})
+	when := time.Unix(1_111_111_111, 5)
+	must(t, os.Chmod(m.path("a"), 0o600))
+	must(t, os.Chtimes(m.path("a"), when, when))
+	m.drain()
+	m.stop()
+	m.start()
+	fi, err := os.Stat(m.path("a"))
+	must(t, err)
+	if fi.Mode() != 0o600 || !fi.ModTime().Equal(when) || fi.Size() != 10 {
+		t.Errorf("after a restart: %v %v %d", fi.Mode(), fi.ModTime(), fi.Size())
+	}
+	must(t, os.WriteFile(m.path("a"), []byte("new"), 0o644))
+	m.remount()
+	fi, err = os.Stat(m.path("a"))
+	must(t, err)
+	if fi.Mode() != 0o600 {
+		t.Errorf("written anew: %v", fi.Mode())
+	}
+}
+
+func testStubXattrs(t *testing.T) {
+	m := mount(t)
+	m.put("a", "cold bytes", backend.Attrs{Class: "GLACIER"})
+	path := m.path("a")
+	must(t, unix.Setxattr(path, "user.thawfs.restore", []byte("tier=Bulk,days=2"), 0))
+	if got, err := xattrOf(path, "user.thawfs.job"); err != nil || got == "" {
+		t.Errorf("job %q, %v", got, err)
+	}
+	if err := unix.Setxattr(path, "user.thawfs.restore", []byte("speed=9"), 0); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("an unknown field: %v", err)
+	}
+	if got := thawed(t, path); got != "cold bytes" {
+		t.Errorf("read %q", got)
+	}
+	for name, want := range map[string]string{"state": "restored", "class": "GLACIER"} {
+		if got, err := xattrOf(path, "user.thawfs."+name); err != nil || got != want {
+			t.Errorf("%s is %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, err := xattrOf(path, "user.thawfs.until"); err != nil || got == "" {
+		t.Errorf("until %q, %v", got, err)
+	}
+	if n, err := unix.Listxattr(path, make([]byte, 100)); err != nil || n != 0 {
+		t.Errorf("listed %d bytes, %v", n, err)
+	}
+	m.write("warm", "bytes")
+	m.drain()
+	must(t, unix.Setxattr(m.path("warm"), "user.thawfs.class", []byte("GLACIER"), 0))
+	m.drain()
+	if got, err := xattrOf(m.path("warm"), "user.thawfs.state"); err != nil || got != "archived" {
+		t.Errorf("moved to the archive: %q, %v", got, err)
+	}
+	if got := thawed(t, m.path("warm")); got != "bytes" {
+		t.Errorf("read %q", got)
 	}
 }
