@@ -23,7 +23,7 @@
 //	asked ──► restoring ──► restored ──► (lapsed: the job ends)
 //	  └───────────┴──► failed ──► asked again, when its back-off is over
 //
-// state.go has the transitions, act.go the conversation with the store, poll.go the poller,
+// state.go has the transitions, act.go and send.go the conversation with the store, poll.go the poller,
 // guard.go what stops a storm. A job is busy while one goroutine talks to the store about it;
 // others wait for that to end and look again.
 package recall
