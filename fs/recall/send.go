@@ -160,4 +160,3 @@ func (m *Manager) unknown(j *job, err error) {
 	j.tried, j.note = time.Now(), err.Error()
 	m.wakeLocked(j, j.tried)
 }
-
