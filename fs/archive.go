@@ -97,7 +97,29 @@ func (f *FS) thaw(ctx context.Context, store backend.Store, ref backend.Ref, obj
 	if err := f.recall.Open(ctx, ref, obj, by); err != nil {
 		return obj, fmt.Errorf("open %q: %w", ref, err)
 	}
-	return f.object(ctx, store, ref)
+	obj, err := f.object(ctx, store, ref)
+	if err == nil && !obj.State.Readable() { // its copy ended sooner than the manager looked
+		err = fmt.Errorf("open %q: %w again", ref, backend.ErrArchived)
+	}
+	return obj, err
+}
+
+// awaitBytes is thaw for an open that has not begun: it may wait for hours, and while it does
+// nothing of the node is held, so that others can remove, replace or change the file.
+func (n *fileNode) awaitBytes(ctx context.Context, by recall.Caller) error {
+	n.mu.Lock()
+	here := n.file != nil || n.reader != nil || n.detached != nil
+	n.mu.Unlock()
+	store, ref, err := n.store(ctx)
+	if here || err != nil {
+		return nil // the open finds out
+	}
+	obj, err := n.fs.object(ctx, store, ref)
+	if err != nil || obj.Size == 0 {
+		return nil
+	}
+	_, err = n.fs.thaw(ctx, store, ref, obj, by)
+	return err
 }
 
 // thawAgain is for an open file whose restored copy has ended: EAGAIN is an answer to open
@@ -131,26 +153,13 @@ func callerOf(ctx context.Context, flags uint32) recall.Caller {
 	return by
 }
 
-// requestRecall is the value written to user.thawfs.restore: "" or "tier=Bulk,days=5".
+// requestRecall carries out what was written to user.thawfs.restore; see recall.ParseExplicit.
 func (n *fileNode) requestRecall(ctx context.Context, value string) error {
-	uid, _ := caller(ctx)
-	e := recall.Explicit{UID: uid}
-	for field := range strings.SplitSeq(value, ",") {
-		name, v, _ := strings.Cut(strings.TrimSpace(field), "=")
-		var err error
-		switch name {
-		case "":
-		case "tier":
-			e.Tier = v
-		case "days":
-			e.Days, err = strconv.Atoi(v)
-		default:
-			err = fmt.Errorf("unknown field %q", name)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %s%s: %w", backend.ErrInvalid, thawfsPrefix, "restore", err)
-		}
+	e, err := recall.ParseExplicit(value)
+	if err != nil {
+		return err
 	}
+	e.UID, _ = caller(ctx)
 	ref, named := n.ref()
 	if !named {
 		return backend.ErrNotExist

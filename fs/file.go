@@ -314,7 +314,13 @@ func (n *fileNode) applyLocal(fn func(*fileAttr), old backend.Attrs) (backend.At
 // truncate sets the size, through a descriptor or by name alike. Without a writer to
 // follow it is committed at once.
 func (n *fileNode) truncate(ctx context.Context, size int64) error {
-	file, err := n.openWrite(ctx, size == 0, callerOf(ctx, 0))
+	by := callerOf(ctx, 0)
+	if size != 0 {
+		if err := n.awaitBytes(ctx, by); err != nil {
+			return err
+		}
+	}
+	file, err := n.openWrite(ctx, size == 0, by)
 	if err != nil {
 		return err
 	}

@@ -70,13 +70,20 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 
 func (n *fileNode) open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, error) {
 	h := &handle{n: n}
+	by := callerOf(ctx, flags)
+	truncate := flags&syscall.O_TRUNC != 0
+	if !truncate {
+		if err := n.awaitBytes(ctx, by); err != nil {
+			return nil, 0, err
+		}
+	}
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
-		file, err := n.openWrite(ctx, flags&syscall.O_TRUNC != 0, callerOf(ctx, flags))
+		file, err := n.openWrite(ctx, truncate, by)
 		if err != nil {
 			return nil, 0, err
 		}
 		h.file = file
-	} else if err := n.openRead(ctx, callerOf(ctx, flags)); err != nil {
+	} else if err := n.openRead(ctx, by); err != nil {
 		return nil, 0, err
 	}
 	fh, fuseFlags := n.settle(h)
@@ -164,6 +171,9 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	if isArchived(err) {
 		if err = h.n.thawAgain(ctx); err == nil {
 			m, err = h.n.readAt(ctx, dest, off)
+		}
+		if isArchived(err) {
+			err = syscall.ETIMEDOUT // never EAGAIN
 		}
 	}
 	if err != nil {
