@@ -40,27 +40,32 @@ const shortTTL = 15 * time.Millisecond
 
 // newTarget mounts a new store below base, which exists.
 func newTarget(base string, s fstest.Setup) (*target, error) {
-	var limits backend.PartLimits
-	if s.SmallParts {
-		limits = backend.PartLimits{MinSize: 8 << 10, MaxPut: 32 << 10}
-	}
-	dir := filepath.Join(base, "store")
-	service, err := local.New(dir, local.Options{NoSync: true, Parts: limits})
-	if err != nil {
-		return nil, err
-	}
-	if err := service.CreateBucket(context.Background(), "bucket"); err != nil {
-		return nil, err
-	}
-	others, err := local.New(dir, local.Options{NoSync: true})
-	if err != nil {
-		return nil, err
-	}
-	store, err := others.Open(context.Background(), "bucket")
+	service, store, err := newService(filepath.Join(base, "store"), s)
 	if err != nil {
 		return nil, err
 	}
 	return mountTarget(base, service, store, s)
+}
+
+// newService is a store in dir with one bucket, as mounts and as strangers use it.
+func newService(dir string, s fstest.Setup) (backend.Service, backend.Store, error) {
+	var limits backend.PartLimits
+	if s.SmallParts {
+		limits = backend.PartLimits{MinSize: 8 << 10, MaxPut: 32 << 10}
+	}
+	service, err := local.New(dir, local.Options{NoSync: true, Parts: limits})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := service.CreateBucket(context.Background(), "bucket"); err != nil {
+		return nil, nil, err
+	}
+	others, err := local.New(dir, local.Options{NoSync: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := others.Open(context.Background(), "bucket")
+	return service, store, err
 }
 
 // mountTarget mounts bucket "bucket" of service, which strangers use as store.
@@ -244,6 +249,46 @@ func TestModel(t *testing.T) {
 			rt.Fatal("the mount is not what the model says")
 		}
 	})
+}
+
+// TestModelTwoMounts takes two mounts of one store through random stories.
+func TestModelTwoMounts(t *testing.T) {
+	f := newFailures(t)
+	deadline := time.Now().Add(modelTime(t) / 3)
+	rapid.Check(t, func(rt *rapid.T) {
+		if f.none() && time.Now().After(deadline) {
+			return
+		}
+		s := fstest.PairStories(30).Draw(rt, "story")
+		if f.failed(s, func() (error, string) { return playPair(t.Context(), s) }) {
+			rt.Fatal("something was lost")
+		}
+	})
+}
+
+// playPair runs a story on two new mounts of one new store.
+func playPair(ctx context.Context, s fstest.Story) (err error, logs string) {
+	base, err := os.MkdirTemp(fastDir(), "thawfs-model")
+	if err != nil {
+		return err, ""
+	}
+	service, store, err := newService(filepath.Join(base, "store"), s.Setup)
+	if err != nil {
+		return err, ""
+	}
+	var mounts [2]*target
+	for i := range mounts {
+		dir := filepath.Join(base, fmt.Sprint(i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err, ""
+		}
+		if mounts[i], err = mountTarget(dir, service, store, s.Setup); err != nil {
+			return err, ""
+		}
+	}
+	err = fstest.RunPair(ctx, mounts[0], mounts[1], s)
+	err = errors.Join(err, mounts[0].stop(), mounts[1].stop(), os.RemoveAll(base))
+	return err, mounts[0].logs.String() + "--\n" + mounts[1].logs.String()
 }
 
 // modelTime is how long random stories are tried.

@@ -28,12 +28,16 @@ func setups(t *rapid.T) Setup {
 func Ops() *rapid.Generator[Op] {
 	verbs := weighted(weights())
 	return rapid.Custom(func(t *rapid.T) Op {
-		op := Op{Verb: pick(t, verbs)}
-		for _, arg := range forms[op.Verb] {
-			op.draw(t, arg)
-		}
-		return op
+		return drawOp(t, verbs)
 	})
+}
+
+func drawOp(t *rapid.T, verbs []Verb) Op {
+	op := Op{Verb: pick(t, verbs)}
+	for _, arg := range forms[op.Verb] {
+		op.draw(t, arg)
+	}
+	return op
 }
 
 // pick draws one of list, each as often as any other: rapid itself prefers the first by far.

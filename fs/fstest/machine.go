@@ -41,19 +41,25 @@ func (r *Runner) machine(ctx context.Context, op Op) error {
 // wait lets pass the time after which the mount must show what strangers did, if there is
 // such a time.
 func (r *Runner) wait(ctx context.Context) error {
-	d := r.target.Patience()
-	if d == 0 {
+	if r.target.Patience() == 0 {
 		return nil
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+	err := wait(ctx, r.target)
+	if err == nil {
+		r.model.forget()
+	}
+	return err
+}
+
+func wait(ctx context.Context, t Target) error {
+	timer := time.NewTimer(t.Patience())
+	defer timer.Stop()
 	select {
-	case <-t.C:
+	case <-timer.C:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	r.model.forget()
-	return nil
 }
 
 // settle makes the mount know what strangers did before something depends on it.
