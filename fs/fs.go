@@ -139,10 +139,10 @@ func New(o Options) (*FS, error) {
 	}
 	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}}
 	f.stores.service = o.Service
+	f.root = f.newRoot()
 	if err := f.openCaches(); err != nil {
 		return nil, errors.Join(err, f.closeCaches(context.Background()))
 	}
-	f.root = f.newRoot()
 	f.queue.Start()
 	return f, nil
 }

@@ -69,3 +69,8 @@ func (s *store) thaw(key string, keep time.Duration) error {
 	}
 	return err
 }
+
+// RestoreTime tells how long a restore takes here, whatever the class and tier.
+func (s *store) RestoreTime(class, tier string) (least, most time.Duration) {
+	return s.svc.restore, s.svc.restore
+}

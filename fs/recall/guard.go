@@ -116,8 +116,8 @@ func (r *refusal) Error() string { return ErrRefused.Error() + ": " + r.why + ";
 func (r *refusal) Unwrap() error { return ErrRefused }
 
 const (
-	burstRemedy  = "name what is needed with `thawfs restore`, or raise --recall-burst"
-	budgetRemedy = "use `thawfs restore --over-budget`, or raise --recall-day-objects and --recall-day-bytes"
+	burstRemedy  = "name what is needed with `thawfs restore`, or wait a while"
+	budgetRemedy = "use `thawfs restore --over-budget`, or raise --recall-budget-objects and --recall-budget-bytes"
 )
 
 // check returns why a may not begin a restore of size bytes, nil if it may.
