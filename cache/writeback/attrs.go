@@ -18,11 +18,29 @@ func (q *Queue) sendAttrs(j *job) outcome {
 	ctx, cancel := context.WithTimeout(j.ctx, requestTime(j.base.obj.Size))
 	defer cancel()
 	out := outcome{attrs: j.attrs}
-	out.obj, out.err = q.copySelf(ctx, j, store)
-	if errors.Is(out.err, backend.ErrChanged) || errors.Is(out.err, backend.ErrNotExist) {
-		q.judgeAttrs(ctx, j, store, &out)
+	q.noteMeta(j)
+	for range settleTries {
+		out.obj, out.err = q.copySelf(ctx, j, store)
+		if !errors.Is(out.err, backend.ErrChanged) && !errors.Is(out.err, backend.ErrNotExist) {
+			break
+		}
+		if !q.judgeAttrs(ctx, j, store, &out) {
+			break
+		}
 	}
 	return out
+}
+
+// noteMeta remembers attributes, before they are sent, of whose arrival we may never hear.
+func (q *Queue) noteMeta(j *job) {
+	q.mu.Lock()
+	var seq uint64
+	if j.e.base.addMeta(j.attrs.Meta) {
+		seq = q.j.append(j.e.setOrDrop())
+	}
+	j.base = j.e.base
+	q.mu.Unlock()
+	q.flushQuietly(seq)
 }
 
 func (q *Queue) copySelf(ctx context.Context, j *job, store *bucketStore) (backend.Object, error) {
@@ -41,8 +59,9 @@ func (q *Queue) copySelf(ctx context.Context, j *job, store *bucketStore) (backe
 	return sendCond(ctx, j, store, s)
 }
 
-// judgeAttrs finds out why the object is not the one that the attributes were for.
-func (q *Queue) judgeAttrs(ctx context.Context, j *job, store *bucketStore, out *outcome) {
+// judgeAttrs finds out why the object is not the one that the attributes were for. It
+// reports whether it is worth trying again.
+func (q *Queue) judgeAttrs(ctx context.Context, j *job, store *bucketStore, out *outcome) (again bool) {
 	head, err := store.raw.Head(ctx, j.e.ref.Key)
 	switch {
 	case errors.Is(err, backend.ErrNotExist):
@@ -51,11 +70,16 @@ func (q *Queue) judgeAttrs(ctx context.Context, j *job, store *bucketStore, out 
 		out.err = err
 	case head.Size == j.base.obj.Size && maps.Equal(head.Meta, j.attrs.Meta):
 		out.obj, out.err = head, nil // ours: the answer was lost
-	case head.ETag == j.base.obj.ETag:
-		out.err = fmt.Errorf("%w: %w", backend.ErrUnavailable, out.err)
+	case j.base.holds(head):
+		b := j.base
+		b.obj = head
+		q.setBase(j, b)
+		out.err = fmt.Errorf("%w: %w", backend.ErrUnavailable, out.err) // if it does not end
+		return true
 	default:
 		out.theirs = &head
 	}
+	return false
 }
 
 // sendMissing deals with content whose staged file is not there. When power is lost just

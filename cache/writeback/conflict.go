@@ -37,7 +37,7 @@ func (q *Queue) settle(ctx context.Context, j *job, store *bucketStore, s sendab
 	if s.crc != nil {
 		t.CRC = *s.crc
 	}
-	q.noteTry(j, t)
+	q.noteTry(j, t, s.attrs)
 	for range settleTries {
 		obj, err := sendCond(ctx, j, store, s)
 		if !errors.Is(err, backend.ErrChanged) && !errors.Is(err, backend.ErrNotExist) {
@@ -120,7 +120,7 @@ const (
 // judge compares head with the base and with all that we ever sent without an answer. The
 // newest is t.
 func (q *Queue) judge(ctx context.Context, j *job, store backend.Store, head backend.Object, t try, a backend.Attrs) (verdict, error) {
-	if j.base.known && j.base.obj.ETag != "" && head.ETag == j.base.obj.ETag {
+	if j.base.holds(head) {
 		return earlier, nil
 	}
 	mine := len(a.Meta) > 0 && maps.Equal(head.Meta, a.Meta)

@@ -65,7 +65,7 @@ func (f *File) wantsEarlyLocked(s stamp) bool {
 	e := f.entry
 	grown := s.size > f.polled
 	f.polled = s.size
-	return e != nil && f.fresh && grown && f.early == nil && s.size >= 3*f.q.tune.partSize &&
+	return e != nil && f.fresh && grown && !(f.stored.ok && f.stored.stamp == s) && f.early == nil && s.size >= 3*f.q.tune.partSize &&
 		e.want != content && e.job == nil && f.refs > 0 && !f.q.health.down() && !f.q.heldLocked(e.ref) &&
 		time.Now().After(f.notBefore)
 }

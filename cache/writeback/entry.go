@@ -96,6 +96,12 @@ func (b *base) sentMeta(m map[string]string) bool {
 	return slices.ContainsFunc(b.metas, func(old textMap) bool { return maps.Equal(old, m) })
 }
 
+// ours reports whether head, which is not obj, is something that we sent in its place.
+func (b *base) ours(head backend.Object) bool {
+	return b.holds(head) || b.sentMeta(head.Meta) &&
+		slices.ContainsFunc(b.tries, func(t try) bool { return t.Size == head.Size })
+}
+
 // holds reports whether head is obj, or obj with attributes that we sent.
 func (b *base) holds(head backend.Object) bool {
 	return b.known && b.obj.ETag != "" &&

@@ -184,7 +184,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (n int, err erro
 	}
 	err = f.use(func(fd *os.File) error {
 		if f.sparse != nil {
-			n, err = f.sparse.readAt(ctx, fd, p, off)
+			n, err = f.readSparse(ctx, fd, p, off)
 			return err
 		}
 		n, err = fd.ReadAt(p, off)

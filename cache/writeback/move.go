@@ -43,6 +43,9 @@ type move struct {
 type source struct {
 	obj   backend.Object
 	attrs *backend.Attrs // that the copy gets; nil: its own
+	// strict makes another version of obj an error. Else a name is renamed with what it
+	// has by then.
+	strict bool
 }
 
 type movedCopy struct {
@@ -292,6 +295,17 @@ func (q *Queue) copyOne(m *move, store *bucketStore, src source) error {
 		m.mu.Unlock()
 		var err error
 		made, err = q.copyTo(ctx, m, store, src, to)
+		for n := 0; errors.Is(err, backend.ErrChanged) && !src.strict && n < settleTries; n++ {
+			head, headErr := store.raw.Head(ctx, src.obj.Key)
+			switch {
+			case headErr != nil:
+				return headErr
+			case head.ETag == src.obj.ETag:
+				return err
+			}
+			src.obj = head
+			made, err = q.copyTo(ctx, m, store, src, to)
+		}
 		return err
 	})
 	if err == nil {
@@ -320,7 +334,7 @@ func refused(err error) bool {
 // ours, from an attempt without an answer.
 func (q *Queue) copyTo(ctx context.Context, m *move, store *bucketStore, src source, to string) (backend.Object, error) {
 	var cond backend.Cond
-	if m.tree && !store.plainCopy.Load() {
+	if m.tree && !store.plainCopy.Load() && !q.deleting(backend.Ref{Bucket: m.bucket, Key: to}) {
 		cond.IfAbsent = true
 	}
 	made, err := q.copyBytes(ctx, store, src, to, cond)
@@ -332,10 +346,20 @@ func (q *Queue) copyTo(ctx context.Context, m *move, store *bucketStore, src sou
 		return made, err
 	}
 	found, ours, headErr := q.isCopy(ctx, store.raw, src, to)
-	if headErr == nil && ours && m.tree {
+	switch {
+	case headErr != nil && !errors.Is(headErr, backend.ErrNotExist):
+		return made, headErr
+	case ours && m.tree:
 		return found, nil
 	}
 	return made, err
+}
+
+// deleting reports whether what the store holds for ref is deleted here, but not yet there.
+func (q *Queue) deleting(ref backend.Ref) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.entries[ref] != nil
 }
 
 // isCopy reports whether the object to is a copy of src.

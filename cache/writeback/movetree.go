@@ -118,11 +118,20 @@ func (q *Queue) sources(m *move, store backend.Store) (list []source, err error)
 			if !entry.State.Readable() {
 				return &backend.Error{Op: "rename", Key: entry.Key, Err: backend.ErrArchived}
 			}
-			list = append(list, source{entry.Object, a})
+			list = append(list, source{obj: entry.Object, attrs: a, strict: q.isBase(m, entry.Key)})
 		}
 		return nil
 	})
 	return list, err
+}
+
+// isBase reports whether pending content is made of parts of an object: no other version of
+// it will do.
+func (q *Queue) isBase(m *move, key string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[backend.Ref{Bucket: m.bucket, Key: key}]
+	return e != nil && e.file != nil && e.file.sparse != nil
 }
 
 // movedAttrs says whether an object of a tree must be copied, and with what attributes. One

@@ -245,7 +245,11 @@ func (q *Queue) attach(f *File, o OpenOptions) bool {
 	q.writerLocked(f)
 	q.newNames = true
 	var seq uint64
-	if o.Path != "" && !f.begin { // as it is, it may be lost
+	switch {
+	case f.sparse != nil: // until a Commit says where its ranges lie, nobody can use it
+		f.journaled = true
+		seq = q.j.append(record{Free: &freeRec{ID: f.id, Size: -1}})
+	case f.stored.ok: // as it is, it may be lost
 		f.journaled = true
 		seq = q.j.append(record{Free: &freeRec{ID: f.id, Size: f.mark.size, Mtime: f.mark.mtime}})
 	}
@@ -276,8 +280,10 @@ func (q *Queue) unlinkLocked(e *entry) []record {
 	if f == nil {
 		return nil
 	}
+	q.rescueLocked(f)
 	recs := q.cancelUploadLocked(f)
-	if f.journaled && f.inline == nil {
+	if f.inline == nil {
+		f.journaled = true
 		recs = append(recs, record{Free: &freeRec{ID: f.id, Size: -1}})
 	}
 	e.file, f.entry, f.linked = nil, nil, false

@@ -45,6 +45,7 @@ type entryRec struct {
 	Attrs    *attrsRec `json:"a,omitempty"`
 	Base     *objRec   `json:"base,omitempty"` // nil: not known; ETag "": absent
 	Tries    []try     `json:"try,omitempty"`
+	Metas    []textMap `json:"meta,omitempty"`
 	Since    int64     `json:"t"` // Unix nanoseconds
 	Mod      int64     `json:"m"` // Unix nanoseconds
 	Conflict bool      `json:"conflict,omitempty"`

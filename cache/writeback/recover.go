@@ -120,7 +120,7 @@ func (q *Queue) restoreEntry(m *image, r *entryRec, trusted bool) {
 		q.o.Log.Warn("journal holds a record without sense", "key", r.ref().String(), "op", r.Want)
 		return
 	}
-	b := base{tries: r.Tries}
+	b := base{tries: r.Tries, metas: r.Metas}
 	if r.Base != nil {
 		b.known, b.obj = true, r.Base.object()
 	}

@@ -183,6 +183,7 @@ func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj back
 			a := cloneAttrs(e.attrs)
 			m.single.attrs = &a
 		}
+		m.single.strict = e.file != nil && e.file.sparse != nil
 	}
 	m.single.obj.Key = from.Key
 	err := checkMovable(m.single.obj)

@@ -87,6 +87,7 @@ func (q *Queue) succeededLocked(j *job, out outcome) (path string, seq uint64) {
 	if e.file != nil && e.want == clean && q.handOverLocked(j) {
 		path = q.stagedPath(f.id)
 		e.leaving = true
+		recs = append(recs, q.cancelUploadLocked(f)...) // begun early for a change that never came
 	}
 	if f != nil && f.journaled && f.inline == nil && e.file == f && f.stored.ok && (e.want == clean || e.want == attrs) {
 		recs = append(recs, f.spare())
@@ -294,10 +295,11 @@ func (q *Queue) resumeLocked(e *entry) {
 }
 
 // noteTry remembers, before it is sent, content whose arrival we may never hear of.
-func (q *Queue) noteTry(j *job, t try) {
+func (q *Queue) noteTry(j *job, t try, a backend.Attrs) {
 	q.mu.Lock()
 	var seq uint64
-	if j.e.base.addTry(t) && q.entries[j.e.ref] == j.e {
+	tried := j.e.base.addTry(t)
+	if tried = j.e.base.addMeta(a.Meta) || tried; tried && q.entries[j.e.ref] == j.e {
 		seq = q.j.append(j.e.setOrDrop())
 	}
 	j.base = j.e.base
@@ -380,7 +382,7 @@ func (q *Queue) sendBytes(j *job, store *bucketStore) outcome {
 // fill fetches what is missing of a sparse file.
 func (q *Queue) fill(j *job) error {
 	f := j.file
-	err := f.use(func(fd *os.File) error { return f.sparse.fill(j.ctx, fd) })
+	err := f.fill(j.ctx)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.recountLocked(f, f.sparse.staged())

@@ -195,7 +195,7 @@ func (f *File) spareLocked() (record, bool) {
 		return record{}, false
 	case f.entry == nil:
 		return record{Free: &freeRec{ID: f.id, Size: -1}}, true
-	case f.entry.want == clean && f.stored.ok:
+	case f.stored.ok && (f.entry.want == clean || f.entry.want == attrs):
 		return f.spare(), true
 	}
 	return record{}, false
