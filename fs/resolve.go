@@ -65,7 +65,7 @@ func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.R
 		dirErr = backend.ErrNotExist
 	} else {
 		ask(func() {
-			if whole {
+			if whole && len(f.goneBelow(dir)) == 0 {
 				dirObj, dirErr = f.marker(ctx, store, dir)
 			} else {
 				dirObj, dirErr = f.directory(ctx, store, dir)
@@ -147,15 +147,15 @@ func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref
 	if f.queuedBelow(dir) {
 		return f.marker(ctx, store, dir)
 	}
-	// That a marker is there which waits for its deletion says nothing of what else is.
-	if obj, exists, known := f.entries.Get(dir); known && !(exists && f.gone(dir)) {
+	// Once things below wait for their deletion, only a marker that does not tells enough.
+	gone := f.goneBelow(dir)
+	if obj, exists, known := f.entries.Get(dir); known && (!exists || len(gone) == 0 || obj.ETag != "" && !gone[dir.Key]) {
 		if !exists {
 			return bare, backend.ErrNotExist
 		}
 		return obj, nil
 	}
 	stamp := f.entries.Stamp()
-	gone := f.goneBelow(dir)
 	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{PageSize: 8}) {
 		if err != nil {
 			return bare, err

@@ -40,6 +40,21 @@ func Regressions() map[string]string {
 			open 2 a r
 			look
 		`,
+		"a directory was there as long as what was in it waited for deletion": `
+			setup longttl=true delay=1h passthrough=true look=true
+			put d/a 5 x ""
+			unlink d/a
+			rmdir d
+			look
+			open 3 d rw+create+excl
+		`,
+		"a removed directory that a listing remembers": `
+			setup longttl=true delay=1h
+			mkdir d 0700
+			rmdir d
+			look
+			open 3 d rw+create+excl
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a
