@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -34,9 +33,6 @@ type handle struct {
 	file  *writeback.File // a writer's reference; nil for readers
 	local *os.File        // a cached object that the kernel reads itself; nil otherwise
 	fd    int             // for passthrough
-
-	mu     sync.Mutex
-	served bool // bytes have been read. Guarded by mu
 }
 
 // A passHandle is a handle that the kernel may serve by itself. go-fuse registers any

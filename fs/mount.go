@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -34,13 +35,37 @@ func NewMount(mountpoint string, o Options) (*Mount, error) {
 		return nil, err
 	}
 	m := &Mount{FS: f, mountpoint: mountpoint}
-	m.server, err = fusefs.Mount(mountpoint, f.Root(), f.fuseOptions())
+	m.server, err = mountAlone(mountpoint, f.Root(), f.fuseOptions())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mount on %q: %w", mountpoint, err), f.Close(context.Background()))
 	}
 	f.tryPassthrough(m.server)
 	f.setReadAhead(mountpoint)
 	return m, nil
+}
+
+// mountAlone mounts so that no child of this process inherits the connection: with a copy of
+// it alive elsewhere, the mount of a dead process hangs instead of failing with ENOTCONN.
+// go-fuse opens /dev/fuse without O_CLOEXEC, so nothing may be started until that is mended.
+func mountAlone(mountpoint string, root fusefs.InodeEmbedder, o *fusefs.Options) (*fuse.Server, error) {
+	if os.Geteuid() == 0 { // others need fusermount, which has to be started
+		o.DirectMountStrict = true
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+	}
+	server, err := fusefs.Mount(mountpoint, root, o)
+	fds, derr := os.ReadDir("/proc/self/fd")
+	if err != nil || derr != nil {
+		return server, err
+	}
+	for _, e := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && target == "/dev/fuse" {
+			if fd, err := strconv.Atoi(e.Name()); err == nil {
+				unix.CloseOnExec(fd)
+			}
+		}
+	}
+	return server, nil
 }
 
 func (f *FS) fuseOptions() *fusefs.Options {

@@ -725,6 +725,9 @@ func testForeignMeta(t *testing.T) {
 		Meta:   map[string]string{"author": "somebody"},
 		Header: map[string]string{"content-type": "text/html", "cache-control": "max-age=60"},
 	})
+	if got, err := xattrOf(m.path("page.html"), "user.author"); err != nil || got != "somebody" {
+		t.Errorf("as an xattr: %q, %v", got, err)
+	}
 	must(t, os.Chmod(m.path("page.html"), 0o600))
 	must(t, os.WriteFile(m.path("page.html"), []byte("<p>new"), 0o600))
 	m.drain()

@@ -56,7 +56,15 @@ type xattrNode interface {
 func (n *fileNode) xattrs() map[string][]byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.attr.Xattrs
+	return withForeign(n.attr.Xattrs, n.obj.Meta)
+}
+
+// withForeign adds the metadata of other programs, which can be read as xattrs: own names
+// stand before them.
+func withForeign(own map[string][]byte, meta map[string]string) map[string][]byte {
+	all := foreignXattrs(meta)
+	maps.Copy(all, own)
+	return all
 }
 
 func (n *fileNode) object(ctx context.Context) (backend.Object, error) {
@@ -91,7 +99,7 @@ func (d *dirNode) setVirtual(context.Context, string, string) error { return sys
 func (d *dirNode) xattrs() map[string][]byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.attr.Xattrs
+	return withForeign(d.attr.Xattrs, d.obj.Meta)
 }
 
 func (d *dirNode) object(ctx context.Context) (backend.Object, error) {
@@ -178,7 +186,15 @@ func removexattr(ctx context.Context, n xattrNode, name string) error {
 	if _, exists := n.xattrs()[name]; !exists {
 		return syscall.ENODATA
 	}
-	return changeXattrs(ctx, n, func(x map[string][]byte) { delete(x, name) })
+	own := false
+	err := changeXattrs(ctx, n, func(x map[string][]byte) {
+		_, own = x[name]
+		delete(x, name)
+	})
+	if err == nil && !own {
+		return syscall.EPERM // metadata of another program
+	}
+	return err
 }
 
 func changeXattrs(ctx context.Context, n xattrNode, fn func(map[string][]byte)) error {
