@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +20,20 @@ func isExist(err error) bool { return errors.Is(err, backend.ErrExist) }
 // sourceTree is a tree of more than 10,000 real files, with symbolic links.
 func sourceTree(t *testing.T) string {
 	t.Helper()
-	src := filepath.Join(runtime.GOROOT(), "src")
+	src := filepath.Join(goroot(t), "src")
 	n := 0
 	must(t, filepath.WalkDir(src, func(path string, d os.DirEntry, err error) error { n++; return err }))
 	if n < 10_000 {
 		t.Fatalf("%s has only %d files", src, n)
 	}
 	return src
+}
+
+func goroot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	must(t, err)
+	return strings.TrimSpace(string(out))
 }
 
 // smallTree makes a tree with what trees have: links, modes, odd names, empty things.
@@ -103,7 +110,7 @@ func TestRsyncTwice(t *testing.T) {
 func TestGit(t *testing.T) {
 	onMounts(t, func(t *testing.T, m *mounted) {
 		origin := t.TempDir()
-		run(t, origin, "sh", "-c", "git init -q . && cp -a "+filepath.Join(runtime.GOROOT(), "src", "net")+" . && git add . && git commit -qm one")
+		run(t, origin, "sh", "-c", "git init -q . && cp -a "+filepath.Join(goroot(t), "src", "net")+" . && git add . && git commit -qm one")
 		run(t, m.dir, "git", "clone", "-q", origin, "clone")
 		clone := m.path("clone")
 		run(t, clone, "sh", "-c", "echo two > two && git add two && git commit -qm two && git checkout -qb branch && git mv net/http moved && git commit -qam three")
