@@ -34,7 +34,6 @@ var codes = map[string]error{
 	"AccessDenied":    backend.ErrPermission,
 	"InvalidArgument": backend.ErrInvalid,
 
-	"XAdminUserNotFound":           backend.ErrCredentials, // versitygw, of an unknown key
 	"InvalidAccessKeyId":           backend.ErrCredentials,
 	"SignatureDoesNotMatch":        backend.ErrCredentials,
 	"ExpiredToken":                 backend.ErrCredentials,
