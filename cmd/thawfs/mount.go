@@ -47,6 +47,12 @@ func newJob(o *options, positional []string, stderr io.Writer) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.classes.check(s.scheme); err != nil {
+		return nil, err
+	}
+	if _, err := o.recall.recall(); err != nil {
+		return nil, err
+	}
 	path, err := mountPath(positional[1])
 	if err != nil {
 		return nil, err

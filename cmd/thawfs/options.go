@@ -24,6 +24,10 @@ type options struct {
 	uid, gid                        owner
 	fileMode, dirMode               mode
 
+	// What becomes of archived files, and of what is written.
+	recall  recallOptions
+	classes classOptions
+
 	// How it runs.
 	foreground   bool
 	logFile      string
@@ -43,6 +47,7 @@ func newOptions() *options {
 		gid:          owner{id: uint32(os.Getegid()), group: true},
 		fileMode:     0o644,
 		dirMode:      0o755,
+		recall:       newRecallOptions(),
 		logLevel:     choice{"info", []string{"debug", "info", "warn", "error"}},
 		drainTimeout: time.Minute,
 	}
@@ -58,8 +63,8 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var(text{&o.cacheDir, "DIR"}, "cache-dir", "caches and pending uploads (~/.cache/thawfs)")
 	f.Var(&o.cacheSize, "cache-size", "disk space for what was read")
 	f.Var(&o.spoolSize, "spool-size", "disk space for pending uploads (half of free)")
-	f.Var(&o.memory, "memory", "buffers of all readers together")
-	f.Var((*period)(&o.ttl), "ttl", "how long the store's answers hold")
+	f.Var(&o.memory, "memory", "buffers of all readers")
+	f.Var((*period)(&o.ttl), "ttl", "how long answers hold")
 	f.BoolVarP(&o.readOnly, "read-only", "r", false, "refuse every change")
 	f.BoolVar(&o.syncClose, "sync", false, "close() waits until the store has the file")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in")
@@ -67,10 +72,12 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var(&o.gid, "gid", "their group")
 	f.Var(&o.fileMode, "file-mode", "of files that carry none")
 	f.Var(&o.dirMode, "dir-mode", "of directories that carry none")
+	o.recall.register(f)
+	o.classes.register(f)
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay here, log to the terminal")
 	f.Var(text{&o.logFile, "FILE"}, "log-file", "where to log (thawfs.log in the cache)")
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")
-	f.Var((*period)(&o.drainTimeout), "drain-timeout", "how long SIGTERM waits for uploads")
+	f.Var((*period)(&o.drainTimeout), "drain-timeout", "SIGTERM sends this long")
 	f.VarP(&mountOptions{flags: f}, "options", "o", "these as mount(8) has them: ro,uid=5,ttl=1m")
 }
 

@@ -11,12 +11,17 @@ import (
 
 // mountFS shows service on j.mountpoint.
 func (j *job) mountFS(service backend.Service, cacheDir string, log *slog.Logger) (*fs.Mount, error) {
+	recall, err := j.recall.recall()
+	if err != nil {
+		return nil, err
+	}
 	return fs.NewMount(j.mountpoint, fs.Options{
 		Service: service, Bucket: j.source.bucket, Prefix: j.source.prefix, Source: j.source.String(),
 		CacheDir: cacheDir, CacheSize: int64(j.cacheSize), SpoolSize: int64(j.spoolSize), Memory: int64(j.memory),
 		TTL:      max(j.ttl, time.Nanosecond), // 0 is the default there, and not at all here
 		ReadOnly: j.readOnly, AllowOther: j.allowOther, SyncClose: j.syncClose,
 		UID: j.uid.id, GID: j.gid.id, FileMode: uint32(j.fileMode), DirMode: uint32(j.dirMode),
+		Class: j.classes.choose, Recall: recall,
 		Log: log, Debug: j.logLevel.value == "debug",
 	})
 }
