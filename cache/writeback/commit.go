@@ -178,7 +178,7 @@ func (q *Queue) SetAttrs(ref backend.Ref, obj backend.Object, a backend.Attrs) e
 	case e == nil && obj.ETag == "", e != nil && e.want == gone && e.file == nil:
 		q.mu.Unlock()
 		return fmt.Errorf("set attributes of %s: %w", ref, backend.ErrNotExist)
-	case e != nil && e.want != content && e.want != attrs && (e.file.begin || e.base.absent() || e.want == gone):
+	case e != nil && e.file != nil && e.want != content && e.want != attrs && (e.file.begin || e.base.absent() || e.want == gone):
 		e.file.attrs = cloneAttrs(a) // open, to be committed: the Commit brings them
 		q.mu.Unlock()
 		return nil

@@ -58,7 +58,7 @@ func (e *entry) pending() (p Pending, live bool) {
 		p.Object = backend.Object{Size: f.size, ModTime: e.mod, Attrs: e.attrs}
 	case e.want == attrs:
 		p.Object.Attrs, p.Object.ModTime = e.attrs, e.mod
-	case f.begin: // new, not committed
+	case f != nil && f.begin: // new, not committed
 		p.Object = backend.Object{Size: f.size, ModTime: e.mod, Attrs: f.attrs}
 	}
 	p.Object.Key = e.ref.Key

@@ -327,6 +327,8 @@ func (f *File) Close() error {
 	var seq uint64
 	if e := f.entry; f.refs == 0 && e != nil && e.want == clean && e.job == nil {
 		seq = q.retireLocked(e)
+	} else if f.refs == 0 && e != nil && e.want == gone { // over a delete, and never committed
+		seq = q.j.append(q.unlinkLocked(e)...)
 	}
 	f.idleLocked()
 	q.mu.Unlock()
@@ -345,7 +347,8 @@ func (f *File) lastChanged() bool {
 	if err != nil || f.refs != 1 || f.entry == nil || f.q.closed {
 		return false
 	}
-	emptied := f.begin && f.entry.want == clean && f.entry.base.obj.ETag != ""
+	e := f.entry
+	emptied := f.begin && (e.want == clean || e.want == attrs) && e.base.obj.ETag != ""
 	return s != f.mark || emptied
 }
 

@@ -15,7 +15,10 @@ import (
 func (f *File) readSparse(ctx context.Context, fd *os.File, p []byte, off int64) (int, error) {
 	for try := 0; ; try++ {
 		n, err := f.sparse.readAt(ctx, fd, p, off)
-		if err == nil || try == settleTries || !f.rebased(ctx, err) {
+		if err == nil || try == settleTries {
+			return n, err
+		}
+		if err := f.rebase(ctx, err); err != nil {
 			return n, err
 		}
 	}
@@ -26,38 +29,44 @@ func (f *File) fill(ctx context.Context) error {
 	return f.use(func(fd *os.File) error {
 		for try := 0; ; try++ {
 			err := f.sparse.fill(ctx, fd)
-			if err == nil || try == settleTries || !f.rebased(ctx, err) {
+			if err == nil || try == settleTries {
+				return err
+			}
+			if err := f.rebase(ctx, err); err != nil {
 				return err
 			}
 		}
 	})
 }
 
-// rebased reports whether a failed read of the base is worth another attempt, because what
+// rebase returns nil if the failed read of the base is worth another attempt, because what
 // the store holds in its place has the same bytes.
-func (f *File) rebased(ctx context.Context, err error) bool {
+func (f *File) rebase(ctx context.Context, err error) error {
 	if !errors.Is(err, backend.ErrChanged) && !errors.Is(err, backend.ErrNotExist) {
-		return false
+		return err
 	}
 	q := f.q
 	q.mu.Lock()
 	ref, e := f.ref, f.entry
 	if e == nil {
 		q.mu.Unlock()
-		return false
+		return err
 	}
 	b, known := e.base, e.base.obj
 	q.mu.Unlock()
-	store, err := q.store(ctx, ref.Bucket)
-	if err != nil {
-		return false
+	store, storeErr := q.store(ctx, ref.Bucket)
+	if storeErr != nil {
+		return storeErr
 	}
-	head, err := store.raw.Head(ctx, ref.Key)
-	if err != nil || head.ETag != known.ETag && !b.ours(head) {
-		return false
+	head, headErr := store.raw.Head(ctx, ref.Key)
+	switch {
+	case headErr != nil:
+		return headErr
+	case head.ETag != known.ETag && !b.ours(head):
+		return err
 	}
 	f.sparse.rebase(head, q.storeReader(ref.Bucket, head))
-	return true
+	return nil
 }
 
 // rescueFor bounds the time in which the base of an unlinked file is fetched for those who

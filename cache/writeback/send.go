@@ -289,7 +289,10 @@ func (q *Queue) resumeLocked(e *entry) {
 		}
 		return
 	}
-	if e.want != clean || (e.file != nil && e.file.refs == 0) {
+	switch {
+	case e.want == clean && e.file == nil:
+		q.forgetLocked(e)
+	case e.want != clean || e.file.refs == 0:
 		q.scheduleLocked(e, e.due)
 	}
 }
