@@ -91,17 +91,16 @@ type killFile struct{ Data, Attr string }
 
 // killOp is what a worker does, and enough to do it to a model.
 type killOp struct {
-	Worker   string
-	ID       int
-	Op       string
-	Key, To  string
-	Data     string `json:",omitempty"` // seed and size say all
-	Seed     byte
-	N        int
-	Attr     string
-	Acked    bool
-	sync     bool
-	atRandom int64
+	Worker  string
+	ID      int
+	Op      string
+	Key, To string
+	Data    string `json:",omitempty"` // seed and size say all
+	Seed    byte
+	N       int
+	Attr    string
+	Acked   bool
+	sync    bool
 }
 
 func (o killOp) text() string { return text(o.Seed, o.N) }
