@@ -64,8 +64,19 @@ func (n *fileNode) current(ctx context.Context, store backend.Store, ref backend
 		return obj, err
 	}
 	obj, err = n.fs.thaw(ctx, store, ref, obj, by)
-	n.refresh(obj)
+	n.renew(obj)
 	return obj, err
+}
+
+// renew is refresh for what the kernel is not told by the answer to its request: without a
+// word it would cut reads at the size of the version it knows, and begin appends there.
+func (n *fileNode) renew(obj backend.Object) {
+	n.mu.Lock()
+	known := n.obj
+	n.mu.Unlock()
+	if n.refresh(obj) && (obj.ETag != known.ETag || obj.Size != known.Size) {
+		_ = n.NotifyContent(-1, 0) // attributes only; fails without a kernel, which needs none
+	}
 }
 
 func (n *fileNode) closeRead() error { return n.leave() }
@@ -235,7 +246,7 @@ func (n *fileNode) base(ctx context.Context, ref backend.Ref, truncate bool, by 
 	if err != nil {
 		return o, err
 	}
-	n.refresh(obj)
+	n.renew(obj)
 	if o.Base, o.Attrs = obj, obj.Attrs; obj.Size == 0 || truncate && !n.passed() {
 		return o, nil // the old bytes are not needed
 	}

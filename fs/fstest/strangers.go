@@ -143,6 +143,9 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		ourBytes = ours.now.data + ours.now.target
 	}
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
+	if op.Verb == Put && op.foreign().data == ourBytes {
+		needed = false // nobody can tell them apart
+	}
 	switch _, there := objects[op.Path]; {
 	case there && op.Verb == Delete && ours != nil: // nothing was in the way of ours
 		r.model.view[op.Path] = &file{key: op.Path, now: ours.now}

@@ -116,10 +116,20 @@ func (s sight) mismatch(want state) string {
 		return differ(s.data, want.data)
 	case s.size != int64(len(want.data)):
 		return fmt.Sprintf("stat says %d bytes, want %d", s.size, len(want.data))
-	case !maps.Equal(s.xattrs, want.xattrs):
-		return fmt.Sprintf("xattrs %q, want %q", s.xattrs, want.xattrs)
+	case !maps.Equal(s.xattrs, want.allXattrs()):
+		return fmt.Sprintf("xattrs %q, want %q", s.xattrs, want.allXattrs())
 	}
 	return s.mismatchAttrs(want)
+}
+
+// allXattrs are those that users set and foreign metadata, which can be read as such.
+func (s state) allXattrs() map[string]string {
+	all := map[string]string{}
+	for name, value := range s.meta {
+		all["user."+name] = value
+	}
+	maps.Copy(all, s.xattrs)
+	return all
 }
 
 // mismatchAttrs compares what directories have too.
