@@ -47,7 +47,7 @@ func (q *Queue) roomLocked() {
 
 // waitRoom returns when fits, called under the lock, is true, or ErrFull after a while.
 func (q *Queue) waitRoom(fits func() bool) error {
-	var limit <-chan time.Time
+	var limit, look <-chan time.Time
 	for {
 		q.mu.Lock()
 		if fits() {
@@ -58,12 +58,14 @@ func (q *Queue) waitRoom(fits func() bool) error {
 		room := q.room
 		q.mu.Unlock()
 		if limit == nil {
-			t := time.NewTimer(q.tune.makeRoom)
+			t, again := time.NewTimer(q.tune.makeRoom), time.NewTicker(hurryPause)
 			defer t.Stop()
-			limit = t.C
+			defer again.Stop()
+			limit, look = t.C, again.C
 		}
 		select {
 		case <-room:
+		case <-look:
 		case <-limit:
 			return ErrFull
 		case <-q.ctx.Done():

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/thawfs/thawfs/backend"
 )
 
@@ -109,7 +111,7 @@ func (f *File) openLocked() (*os.File, error) {
 	if f.inline != nil {
 		return nil, nil
 	}
-	fd, err := os.OpenFile(f.q.stagedPath(f.id), os.O_RDWR, 0)
+	fd, err := os.OpenFile(f.q.stagedPath(f.id), os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -88,10 +88,11 @@ func TestAMappingThatOutlivesItsDescriptor(t *testing.T) {
 // TestNoTornObject has the kernel rewrite a file all the time, in single writes, while it is
 // sent again and again. Every version in the store is one that was in the file.
 func TestNoTornObject(t *testing.T) {
-	for _, size := range []int{3000, 300 << 10} {
+	for i, size := range []int{3000, 3000, 300 << 10, 300 << 10} {
 		s := newShelf()
 		s.limits.MinSize = 1
 		w := open(t, s, quiet, func(o *Options) { o.Delay = -1 })
+		w.Queue.sharp = i%2 == 0 // as far as the file system can tell
 		w.Queue.tune.buffered, w.Queue.tune.wholeMax = 8<<10, 64<<10
 		w.Queue.tune.partSize = 64 << 10
 		w.Start()

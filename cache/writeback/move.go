@@ -158,8 +158,8 @@ func (q *Queue) quiesce(ctx context.Context, m *move) error {
 	for {
 		q.mu.Lock()
 		busy := false
-		for ref, e := range q.entries {
-			if e.job != nil && m.covers(ref) {
+		for _, e := range q.inMoveLocked(m) {
+			if e.job != nil {
 				busy = true
 				e.job.stop()
 			}
@@ -180,11 +180,24 @@ func (q *Queue) quiesce(ctx context.Context, m *move) error {
 	}
 }
 
+// inMoveLocked returns the entries in the areas of m.
+func (q *Queue) inMoveLocked(m *move) (es []*entry) {
+	if m.tree {
+		return append(q.belowLocked(m.bucket, m.from), q.belowLocked(m.bucket, m.to)...)
+	}
+	for _, key := range []string{m.from, m.to} {
+		if e := q.entries[backend.Ref{Bucket: m.bucket, Key: key}]; e != nil {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
 // dismissLocked ends m: its areas are open again.
 func (q *Queue) dismissLocked(m *move) {
 	delete(q.moves, m.id)
-	for ref, e := range q.entries {
-		if m.covers(ref) && (e.want != clean || e.file != nil && e.file.refs == 0) {
+	for _, e := range q.inMoveLocked(m) {
+		if e.want != clean || e.file != nil && e.file.refs == 0 {
 			q.scheduleLocked(e, e.due)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/thawfs/thawfs/backend"
 )
 
@@ -204,7 +206,7 @@ func (q *Queue) stagePath(ref backend.Ref, o OpenOptions) (*File, error) {
 	if err := os.Rename(o.Path, path); err != nil {
 		return nil, fmt.Errorf("take staged file: %w", err)
 	}
-	fd, err := os.OpenFile(path, os.O_RDWR, 0)
+	fd, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, fmt.Errorf("take staged file: %w", err)
 	}

@@ -76,8 +76,16 @@ func (q *Queue) nowLocked(e *entry) {
 	q.scheduleLocked(e, time.Time{})
 }
 
+// hurryPause bounds how often all entries are looked at.
+const hurryPause = 100 * time.Millisecond
+
 // hurryLocked has everything tried that only waits for its delay.
 func (q *Queue) hurryLocked() {
+	now := time.Now()
+	if now.Sub(q.hurried) < hurryPause { // what came since is not delayed anyhow
+		return
+	}
+	q.hurried = now
 	for _, e := range q.entries {
 		if e.waits() && e.fails == 0 && !e.due.IsZero() {
 			q.scheduleLocked(e, time.Time{})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/crc64nvme"
+	"golang.org/x/sys/unix"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -27,9 +28,6 @@ var errUnsteady = errors.New("the file is being changed all the time, no consist
 
 // steadyTries bounds the attempts to read a file between two writes of others.
 const steadyTries = 12
-
-// tick is the coarsest granularity of mtimes (Linux with HZ=100).
-const tick = 10 * time.Millisecond
 
 // stampNow looks at the content without waiting for writers.
 func (f *File) stampNow() (s stamp, err error) {
@@ -74,8 +72,8 @@ func (f *File) steady(ctx context.Context) (stamp, error) {
 		return s, f.quiet(ctx)
 	}
 	if fd := f.fd.Load(); kernel && fd != nil {
-		if !f.q.sharp && time.Since(time.Unix(0, s.mtime)).Abs() < 2*tick {
-			if err := sleep(ctx, 2*tick); err != nil {
+		if !f.q.sharp {
+			if err := outlive(ctx, s.mtime); err != nil {
 				return s, err
 			}
 		}
@@ -84,6 +82,24 @@ func (f *File) steady(ctx context.Context) (stamp, error) {
 		}
 	}
 	return s, f.quiet(ctx)
+}
+
+// outlive waits until the clock that file systems take mtimes from, which ticks every 1 to
+// 10 ms, has left mtime behind: what is written from then on is newer.
+func outlive(ctx context.Context, mtime int64) error {
+	for range 50 {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
+			return err
+		}
+		if now.Nano() > mtime {
+			return nil
+		}
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil // an mtime in the future: the wall clock was set
 }
 
 // quiet waits until no write through us is half done.

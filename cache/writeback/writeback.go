@@ -150,6 +150,7 @@ type Queue struct {
 	started  bool
 	closed   bool
 	sent     Sent
+	hurried  time.Time // last hurryLocked
 	recent   map[backend.Ref]recent
 	recents  []recentKey // in the order of time
 }
