@@ -117,6 +117,7 @@ type FS struct {
 	born    time.Time // times of directories that have none
 
 	stores storeTable
+	levels levels
 	temps  tempSeq
 	// passthrough is set when the kernel can read and write local files by itself.
 	passthrough atomic.Bool

@@ -52,26 +52,12 @@ func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.R
 	var fileObj, dirObj backend.Object
 	var fileErr, dirErr error
 	var g errgroup.Group
-	ask := func(fn func()) { g.Go(func() error { fn(); return nil }) }
-	listed, whole := f.entries.Dir(at)
 	if comp == "" {
 		fileErr = backend.ErrNotExist // the key would be the directory's own marker
-	} else if whole && !inListing(listed, file.Key) && !f.queued(file) {
-		fileErr = backend.ErrNotExist
 	} else {
-		ask(func() { fileObj, fileErr = f.object(ctx, store, file) })
+		g.Go(func() error { fileObj, fileErr = f.object(ctx, store, file); return nil })
 	}
-	if whole && !inListing(listed, dir.Key) && !f.queuedBelow(dir) {
-		dirErr = backend.ErrNotExist
-	} else {
-		ask(func() {
-			if whole && len(f.goneBelow(dir)) == 0 {
-				dirObj, dirErr = f.marker(ctx, store, dir)
-			} else {
-				dirObj, dirErr = f.directory(ctx, store, dir)
-			}
-		})
-	}
+	dirObj, dirErr = f.listedDir(ctx, store, at, dir)
 	_ = g.Wait()
 	switch {
 	case dirErr == nil:
@@ -82,6 +68,18 @@ func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.R
 		return found{}, fileErr
 	}
 	return found{comp: comp, obj: fileObj}, nil
+}
+
+// listedDir is directory, with the help of the listing of at if that is known or can be had
+// with one request.
+func (f *FS) listedDir(ctx context.Context, store backend.Store, at, dir backend.Ref) (backend.Object, error) {
+	if _, _, known := f.entries.Get(dir); !known && !f.queuedBelow(dir) {
+		f.learn(ctx, store, at)
+	}
+	if listed, whole := f.entries.Dir(at); whole && inListing(listed, dir.Key) && len(f.goneBelow(dir)) == 0 {
+		return f.marker(ctx, store, dir)
+	}
+	return f.directory(ctx, store, dir)
 }
 
 // resolveHidden finds an object that is hidden by a directory: X beside X/, or the data of
@@ -228,11 +226,12 @@ func (f *FS) queuedBelow(dir backend.Ref) bool {
 	return false
 }
 
-// empty reports whether nothing but its marker lies below dir, asking the store anew.
+// empty reports whether nothing but its marker, without data, lies below dir, asking the
+// store anew.
 func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (bool, error) {
 	gone := f.goneBelow(dir)
 	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
-		if !p.Gone && p.Ref != dir {
+		if !p.Gone && (p.Ref != dir || p.Object.Size > 0) {
 			return false, nil
 		}
 	}
@@ -240,7 +239,7 @@ func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (b
 		if err != nil {
 			return false, err
 		}
-		if e.Key != dir.Key && !gone[e.Key] {
+		if (e.Key != dir.Key || e.Size > 0 && !f.queued(dir)) && !gone[e.Key] {
 			return false, nil
 		}
 	}

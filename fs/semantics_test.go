@@ -212,8 +212,8 @@ func stat(path string) error { _, err := os.Lstat(path); return err }
 
 func testEmptyDir(t *testing.T) {
 	m := mount(t)
-	must(t, os.MkdirAll(m.path("made/below"), 0o700))
 	m.put("implied/file", "x", backend.Attrs{})
+	must(t, os.MkdirAll(m.path("made/below"), 0o700))
 	must(t, os.Remove(m.path("implied/file")))
 	m.remount()
 	if got := names(t, m.dir); !slices.Equal(got, []string{"implied", "made"}) {
