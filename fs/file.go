@@ -278,7 +278,9 @@ func (n *fileNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
 	return nil
 }
 
-// setLater changes attributes that a writer's Flush will commit.
+// setLater changes attributes that a writer's Flush will commit along with its bytes. Without
+// any the Flush may be over (the kernel tells of the end of a writer some time after close),
+// so then they are committed now.
 func (n *fileNode) setLater(fn func(*fileAttr)) error {
 	n.mu.Lock()
 	old := n.obj.Attrs
@@ -286,8 +288,15 @@ func (n *fileNode) setLater(fn func(*fileAttr)) error {
 	_, err := n.applyLocal(fn, old)
 	n.mu.Lock()
 	n.dirty = n.dirty || err == nil
+	file := n.file
 	n.mu.Unlock()
-	return err
+	if err != nil || file == nil {
+		return err
+	}
+	if _, _, changed := file.Stat(); changed {
+		return nil
+	}
+	return n.commit()
 }
 
 // applyLocal changes the attributes in memory and returns them encoded over old, or E2BIG if
