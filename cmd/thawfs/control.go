@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +21,9 @@ import (
 //	GET  /v1/pending   pending
 //	POST /v1/drain     sends everything; pending when done, or a problem
 //	POST /v1/unmount   unmounts, sends the rest unless ?leave=1, ends; pending
+//	GET  /v1/status    status; ?jobs=1 with all jobs
+//	GET  /v1/ls        ?path=REL, ?recursive=1; a stream (stream.go) of entries
+//	POST /v1/restore   of a restoreRequest; a stream of restoreEvents
 //
 // curl --unix-socket /run/thawfs/XXXX.sock http://thawfs/v1/mount shows it.
 
@@ -81,6 +86,7 @@ func (d *daemon) control() http.Handler {
 		left, err := d.unmount(r.Context(), r.FormValue("leave") != "")
 		answer(w, left, err)
 	})
+	d.archive(mux)
 	return mux
 }
 
@@ -142,6 +148,25 @@ func (c *client) unmount(ctx context.Context, leave bool) (pending, error) {
 
 // call makes one request; a refusal is a *problem.
 func (c *client) call(ctx context.Context, method, path string, into any) error {
+	resp, err := c.send(ctx, method, path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // only read
+	return json.NewDecoder(resp.Body).Decode(into)
+}
+
+// send makes one request, with body as JSON unless it is nil. The caller closes the body of
+// the response.
+func (c *client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(b)
+	}
 	h := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -149,21 +174,18 @@ func (c *client) call(ctx context.Context, method, path string, into any) error 
 			return d.DialContext(ctx, "unix", c.socket)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://thawfs"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://thawfs"+path, content)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := h.Do(req)
-	if err != nil {
-		return err
+	if err != nil || resp.StatusCode == http.StatusOK {
+		return resp, err
 	}
 	defer func() { _ = resp.Body.Close() }() // only read
-	if resp.StatusCode != http.StatusOK {
-		p := &problem{}
-		if err := json.NewDecoder(resp.Body).Decode(p); err != nil || p.What == "" {
-			return fmt.Errorf("%s %s: the mount answered %s", method, path, resp.Status)
-		}
-		return p
+	p := &problem{}
+	if err := json.NewDecoder(resp.Body).Decode(p); err != nil || p.What == "" {
+		return nil, fmt.Errorf("%s %s: the mount answered %s", method, path, resp.Status)
 	}
-	return json.NewDecoder(resp.Body).Decode(into)
+	return nil, p
 }

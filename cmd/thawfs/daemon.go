@@ -58,7 +58,7 @@ func (d *daemon) run(l net.Listener, signals <-chan os.Signal) pending {
 	}()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	srv := &http.Server{Handler: d.control(), ReadHeaderTimeout: closeLimit}
+	srv := &http.Server{Handler: d.control(), ReadHeaderTimeout: closeLimit, ConnContext: withPeer}
 	wg.Go(func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			d.log.Error("control socket failed", slog.Any("err", err))

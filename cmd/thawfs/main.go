@@ -3,8 +3,8 @@
 //	thawfs mount s3://photos /mnt/photos
 //	thawfs umount /mnt/photos
 //
-// One file a subcommand: mount.go, umount.go, demo.go, version.go; their flags are all in
-// options.go. A mount is made by serve.go in the process that will serve it: this one with
+// One file a subcommand: mount.go, umount.go, ls.go, restore.go, status.go, demo.go,
+// version.go. The flags of a mount are in options.go. A mount is made by serve.go in the process that will serve it: this one with
 // --foreground, else a child that spawn.go starts. daemon.go is its life from then on,
 // control.go how other commands talk to it. What can go wrong before a mount serves is put
 // into words in mountpoint.go, fusecheck.go, cachedir.go and explain.go.
@@ -55,6 +55,8 @@ or a store in a local directory.`,
 		Example: `  thawfs demo                             something to play with, at once
   thawfs mount s3://photos /mnt/photos    one bucket
   thawfs mount s3:// /mnt/all             every bucket of the account
+  thawfs ls -l /mnt/photos                what is archived
+  thawfs restore -r --wait /mnt/photos    bring it back
   thawfs umount /mnt/photos               send what is pending, unmount`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -68,7 +70,8 @@ or a store in a local directory.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagProblem(cmd, err)
 	})
-	root.AddCommand(mountCommand(args), umountCommand(), demoCommand(args), versionCommand())
+	root.AddCommand(mountCommand(args), umountCommand(), lsCommand(), restoreCommand(), statusCommand(),
+		demoCommand(args), versionCommand())
 	return root
 }
 

@@ -59,6 +59,16 @@ func socketName(mountpoint string) string {
 // sockets are all places where the socket of the mount on mountpoint can be. Root can talk
 // to the mounts of others.
 func sockets(mountpoint string) []string {
+	dirs := runtimeDirs()
+	paths := make([]string, len(dirs))
+	for i, dir := range dirs {
+		paths[i] = filepath.Join(dir, socketName(mountpoint))
+	}
+	return paths
+}
+
+// runtimeDirs are the directories of sockets that this user may look into.
+func runtimeDirs() []string {
 	dirs := []string{ownRuntimeDir()}
 	if os.Geteuid() == 0 && os.Getenv("THAWFS_RUNTIME_DIR") == "" {
 		for _, pattern := range []string{"/run/user/*/thawfs", filepath.Join(os.TempDir(), "thawfs-[0-9]*")} {
@@ -69,9 +79,5 @@ func sockets(mountpoint string) []string {
 			dirs = append(dirs, found...)
 		}
 	}
-	paths := make([]string, len(dirs))
-	for i, dir := range dirs {
-		paths[i] = filepath.Join(dir, socketName(mountpoint))
-	}
-	return paths
+	return dirs
 }
