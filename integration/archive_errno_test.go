@@ -31,9 +31,11 @@ func TestArchivedOpen(t *testing.T) {
 		t.Run("begins a restore", func(t *testing.T) {
 			t.Parallel()
 			m := mountCold(t, s)
-			for _, flags := range []int{rdonly, rdwr, appends} {
-				key := "file" + string(rune('0'+flags&3))
+			opens := map[string]int{"reader": rdonly, "writer": rdwr, "appender": appends}
+			for key := range opens {
 				m.freeze(key, []byte(cold))
+			}
+			for key, flags := range opens {
 				var wg sync.WaitGroup
 				for range 8 {
 					wg.Go(func() { m.wantOpen(key, flags, syscall.EAGAIN) })
@@ -84,7 +86,7 @@ func TestArchivedOpen(t *testing.T) {
 			m.wantOpen("one", rdonly, syscall.EAGAIN)
 			m.wantOpen("two", rdonly, syscall.EDQUOT)
 			m.unasked("two")
-			m.wantReason("two", "1 object", "--over-budget", "--recall-day-objects")
+			m.wantReason("two", "budget of 1 object", "thawfs restore --over-budget")
 			if err := m.setXattr("two", "restore", ""); err != syscall.EDQUOT {
 				t.Errorf("an explicit request over budget: %v", err)
 			}
@@ -99,7 +101,7 @@ func TestArchivedOpen(t *testing.T) {
 			m.wantOpen("one", rdonly, syscall.EAGAIN)
 			m.wantOpen("two", rdonly, syscall.EDQUOT)
 			m.unasked("two")
-			m.wantReason("two", "--recall-day-bytes")
+			m.wantReason("two", "bytes", "thawfs restore --over-budget")
 		})
 		t.Run("a storm", func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +115,7 @@ func TestArchivedOpen(t *testing.T) {
 			for _, key := range []string{"d", "e"} {
 				m.wantOpen(key, rdonly, syscall.EDQUOT)
 				m.unasked(key)
-				m.wantReason(key, "3 restores", "--recall-burst")
+				m.wantReason(key, "3 restores", "thawfs restore")
 			}
 			if n := len(m.log.with("recalls refused")); n != 1 {
 				t.Errorf("the storm was logged %d times", n)

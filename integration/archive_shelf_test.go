@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"sync"
 	"syscall"
@@ -19,6 +20,8 @@ import (
 	"github.com/thawfs/thawfs/backend/local"
 	"github.com/thawfs/thawfs/fs"
 	"github.com/thawfs/thawfs/fs/recall"
+	"github.com/thawfs/thawfs/integration/s3archive"
+	"github.com/thawfs/thawfs/integration/servers"
 )
 
 // A shelf is a store with an archive, and what a test must know of it.
@@ -27,6 +30,9 @@ type shelf struct {
 	paid  func(ref backend.Ref) int           // restores that a bill would show
 	jam   func(on bool)                       // while on, restores fail
 	lapse func(t *testing.T, ref backend.Ref) // ends a restored copy
+
+	double *s3archive.Server // of the S3 shelf; nil of others
+	url    string            // where its clients go
 }
 
 // shelves are the archives that the tests of stubs run over. takes is how long a restore
@@ -36,6 +42,7 @@ var shelves = []struct {
 	open func(t *testing.T, takes time.Duration) *shelf
 }{
 	{"local", localShelf},
+	{"s3", s3Shelf},
 }
 
 const never = 24 * time.Hour // a restore that no test sees the end of
@@ -64,6 +71,30 @@ func localShelf(t *testing.T, takes time.Duration) *shelf {
 			must(t, err)
 			must(t, store.(backend.Restorer).Restore(t.Context(), ref.Key, backend.RestoreOptions{Keep: time.Nanosecond}))
 			must(t, until(t, func() bool { return stateOf(t, store, ref.Key) == backend.Archived }))
+		},
+	}
+}
+
+// s3Shelf is MinIO with our double of S3's archive before it.
+func s3Shelf(t *testing.T, takes time.Duration) *shelf {
+	t.Helper()
+	return doubleShelf(t, func(o *s3archive.Options) { o.Takes = s3archive.Always(takes) })
+}
+
+func doubleShelf(t *testing.T, change func(*s3archive.Options)) *shelf {
+	t.Helper()
+	at, clock := servers.MinIO(t), &s3archive.Clock{}
+	o := s3archive.Options{Endpoint: at.Endpoint, AccessKey: at.AccessKey, SecretKey: at.SecretKey, Region: at.Region, Now: clock.Now}
+	change(&o)
+	double := s3archive.New(o)
+	web := httptest.NewServer(double)
+	t.Cleanup(func() { web.Close(); double.Close() })
+	at.Endpoint = web.URL
+	return &shelf{
+		Service: openS3(t, at), double: double, url: web.URL, jam: double.Deny,
+		paid: func(ref backend.Ref) int { return double.Paid(ref.Bucket, ref.Key) },
+		lapse: func(t *testing.T, ref backend.Ref) {
+			clock.Advance(30 * 24 * time.Hour)
 		},
 	}
 }
@@ -209,6 +240,14 @@ func (m *coldMount) wantState(key string, want backend.State) {
 	m.t.Helper()
 	if err := until(m.t, func() bool { return m.xattr(key, "state") == want.String() }); err != nil {
 		m.t.Fatalf("%s is %s, not %s: %v", key, m.xattr(key, "state"), want, err)
+	}
+}
+
+// wantJob waits until the recall manager has brought the job of key so far.
+func (m *coldMount) wantJob(key string, want recall.Phase) {
+	m.t.Helper()
+	if err := until(m.t, func() bool { return m.xattr(key, "job") == string(want) }); err != nil {
+		m.t.Fatalf("the job of %s is %s, not %s: %v", key, m.xattr(key, "job"), want, err)
 	}
 }
 

@@ -338,6 +338,9 @@ func TestMotoAgrees(t *testing.T) {
 // TestContract: thawfs's own driver keeps its contract over the double, with objects that are
 // archived. versitygw behind it holds keys that MinIO does not.
 func TestContract(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the whole contract takes a minute: make test-slow runs it")
+	}
 	backendtest.Run(t, func(t *testing.T) backend.Service {
 		at := servers.VersityGW(t)
 		_, url := front(t, at, func(o *Options) { o.Takes = Always(200 * time.Millisecond) })

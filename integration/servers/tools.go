@@ -17,11 +17,13 @@ import (
 // packages are the programs that tests drive over a mount, with their Debian packages.
 var packages = map[string]string{
 	"borg":        "borgbackup",
+	"bsdtar":      "libarchive-tools",
 	"file":        "file",
 	"fusermount3": "fuse3",
 	"getfattr":    "attr",
 	"git":         "git",
 	"restic":      "restic",
+	"python3":     "python3",
 	"rsync":       "rsync",
 	"setfattr":    "attr",
 	"sqlite3":     "sqlite3",
