@@ -10,7 +10,9 @@ import (
 func Stories(n int) *rapid.Generator[Story] {
 	return rapid.Custom(func(t *rapid.T) Story {
 		least := pick(t, []int{1, n / 2, n / 4, n * 3 / 4}) // left alone, they would be short
-		return Story{Setup: setups(t), Ops: rapid.SliceOfN(Ops(), least, n).Draw(t, "ops")}
+		s := Story{Setup: setups(t), Ops: prelude(t)}
+		s.Ops = append(s.Ops, rapid.SliceOfN(Ops(), least, n).Draw(t, "ops")...)
+		return s
 	})
 }
 
@@ -57,11 +59,11 @@ func pick[T any](t *rapid.T, list []T) T {
 // weights say how often each operation is drawn.
 func weights() map[Verb]int {
 	return map[Verb]int{
-		Open: 14, Close: 8, Write: 14, Read: 7, Resize: 3, Fsync: 3,
-		Save: 14, Truncate: 4, Unlink: 7, Mkdir: 7, Rmdir: 4, Rename: 14, Symlink: 2,
-		Chmod: 4, Utimes: 4, Setxattr: 4, Rmxattr: 1,
-		Put: 7, Delete: 3,
-		Wait: 2, Drain: 4, Remount: 2, Fresh: 1, Crash: 2, Look: 5, Break: 5,
+		Open: 18, Close: 8, Write: 16, Read: 6, Resize: 3, Fsync: 3,
+		Save: 22, Truncate: 4, Unlink: 8, Mkdir: 8, Rmdir: 4, Rename: 16, Symlink: 2,
+		Chmod: 5, Utimes: 5, Setxattr: 5, Rmxattr: 1,
+		Put: 12, Delete: 4,
+		Wait: 2, Drain: 6, Remount: 3, Fresh: 2, Crash: 5, Look: 4, Break: 5,
 	}
 }
 
@@ -84,17 +86,30 @@ func verbs() []Verb {
 	}
 }
 
-// paths are few, so that operations meet.
-func paths() []string {
+// files, dirs and odd are where operations happen: few names, so that they meet, most where
+// they make sense, so that much comes to pass.
+func files() []string { return []string{"a", "d/a", "a", "b", "d/a", "d/b", "g/a", "d/e/a", "c"} }
+
+func dirs() []string { return []string{"d", "g", "d/e", "d", "g/d"} }
+
+func odd() []string {
 	return []string{
-		"a", "d/a", "b", "d", "d/b", "g", "g/a", "d/e", "d/e/a", "g/b", "d/e/b", "c", "g/d", "a", "d/a", "d",
-		"%thaw-file-d", "d/%thaw-data", "d/%thaw-empty", "g/%thaw-file-a",
+		"d/e/b", "g/b", "%thaw-file-d", "d/%thaw-data", "d/%thaw-empty", "g/%thaw-file-a", "a/x", "%thaw-dot", "d/%thaw-empty/a",
 	}
 }
 
-// keys are those of strangers: paths and what no path is called.
-func keys() []string {
-	return []string{"a", "d/a", "b", "d/e/a", "g/a", "d", "d/b", "d/", "g/", "d/e/b", "g", "d/a/x", "d//a", "a", "d/a"}
+// keys are those of strangers: what no path is called, among others.
+func keys() []string { return []string{"d", "d/", "g/", "d/a/x", "d//a", "g", "d/e/b", "a/x", "."} }
+
+// somewhere draws a path, nearly always one of usual.
+func somewhere(t *rapid.T, usual []string) string {
+	switch n := pick(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}); {
+	case n < 12:
+		return pick(t, usual)
+	case n < 15:
+		return pick(t, append(files(), dirs()...))
+	}
+	return pick(t, odd())
 }
 
 // sizes lie about what matters: nothing, a page, the largest single Put (SmallParts), the
@@ -106,7 +121,7 @@ func sizes() []int64 {
 func (op *Op) draw(t *rapid.T, arg rune) {
 	switch arg {
 	case 'h':
-		op.H = rapid.IntRange(0, Slots-1).Draw(t, "slot")
+		op.H = pick(t, []int{0, 0, 1, 0, 1, 2, 3})
 	case 'p':
 		op.Path = op.drawPath(t)
 	case 't':
@@ -138,11 +153,18 @@ func (op *Op) draw(t *rapid.T, arg rune) {
 func (op *Op) drawPath(t *rapid.T) string {
 	switch op.Verb {
 	case Put, Delete:
-		return pick(t, keys())
+		if pick(t, []bool{false, false, false, true}) {
+			return pick(t, keys())
+		}
+		return pick(t, files())
 	case Break:
 		return pick(t, []string{"any", "get", "put", "head", "list", "delete", "copy", "upload part", "complete", "new upload"})
+	case Mkdir, Rmdir:
+		return somewhere(t, dirs())
+	case Rename, Chmod, Utimes:
+		return somewhere(t, append(files(), dirs()...))
 	}
-	return pick(t, paths())
+	return somewhere(t, files())
 }
 
 func (op *Op) drawTo(t *rapid.T) string {
@@ -156,5 +178,15 @@ func (op *Op) drawTo(t *rapid.T) string {
 	case Break:
 		return pick(t, FaultKinds())
 	}
-	return pick(t, paths())
+	return somewhere(t, append(files(), dirs()...))
+}
+
+// prelude is what a story begins with, so that there are directories.
+func prelude(t *rapid.T) []Op {
+	text := pick(t, []string{"", "mkdir d 0755\nmkdir g 0700\nmkdir d/e 0755", "mkdir d 0755", "put d/a 5000 o \"\"\nput d/e/a 33000 o ann\nput g/a 5 o \"\""})
+	s, err := ParseStory(text)
+	if err != nil {
+		panic(err) // the texts are above
+	}
+	return s.Ops
 }
