@@ -44,12 +44,13 @@ type machine struct {
 	n     int
 	rnd   *rand.Rand
 	down  bool
+	bare  bool
 }
 
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		plain := rapid.IntRange(0, 9).Draw(rt, "plain") == 0
+		powers := rapid.SampledFrom([]string{"all", "all", "all", "no conditions", "none"}).Draw(rt, "powers")
 		steps := rapid.SliceOfN(rapid.IntRange(0, 999), 1, 60).Draw(rt, "steps")
 		failed := false
 		synctest.Test(t, func(t *testing.T) {
@@ -57,7 +58,7 @@ func TestModel(t *testing.T) {
 				t: rt, shelf: newShelf(), dir: t.TempDir(), files: map[string]modelFile{},
 				rnd: rand.New(rand.NewPCG(seed, 0)),
 			}
-			m.shelf.plain = plain
+			m.shelf.plain, m.bare = powers == "no conditions", powers == "none"
 			m.start(t)
 			defer func() {
 				if r := recover(); r != nil {
@@ -78,7 +79,11 @@ func TestModel(t *testing.T) {
 }
 
 func (m *machine) start(t *testing.T) {
-	m.w = openIn(t, m.dir, m.shelf, quiet)
+	m.w = openIn(t, m.dir, m.shelf, quiet, func(o *Options) {
+		if m.bare {
+			o.Open = func(context.Context, string) (backend.Store, error) { return bare{m.shelf}, nil }
+		}
+	})
 	m.w.Start()
 }
 
