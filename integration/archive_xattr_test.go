@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/fs"
 	"github.com/thawfs/thawfs/fs/recall"
+	"github.com/thawfs/thawfs/integration/s3archive"
 )
 
 // TestArchivedXattrs follows one object around, as a person sees it.
@@ -158,4 +160,36 @@ func TestArchivedClassOfNewFiles(t *testing.T) {
 		}
 		m.wantXattrs("warm", map[string]string{"state": "online"})
 	})
+}
+
+// TestArchivedTiering is about objects of INTELLIGENT_TIERING, whose listing does not tell
+// whether they are archived, and which come back for good.
+func TestArchivedTiering(t *testing.T) {
+	t.Parallel()
+	clock := &s3archive.Clock{}
+	s := doubleShelf(t, func(o *s3archive.Options) { o.Takes, o.Now = s3archive.Always(time.Hour), clock.Now })
+	m := mountCold(t, s, func(o *fs.Options) { o.TTL = 100 * time.Millisecond })
+	content := noise(3, 128<<10)
+	m.put("archived", content, "INTELLIGENT_TIERING")
+	m.put("warm", content, "INTELLIGENT_TIERING")
+	if !s.double.Archive(m.o.Bucket, "archived", s3archive.ArchiveAccess) {
+		t.Fatal("nothing was archived")
+	}
+	run(t, "/", "ls", "-lR", m.dir)
+	m.unasked("archived")
+	m.wantXattrs("archived", map[string]string{"state": "archived", "class": "INTELLIGENT_TIERING"})
+	m.wantXattrs("warm", map[string]string{"state": "online"})
+	m.wantOpen("warm", rdonly, 0)
+	m.wantOpen("archived", rdonly, syscall.EAGAIN)
+	m.paidFor("archived", 1)
+	for _, r := range s.double.Requests() {
+		if r.Days != 0 || r.Code != "" {
+			t.Errorf("asked for %+v", r)
+		}
+	}
+	clock.Advance(time.Hour)
+	m.wantState("archived", backend.Online)
+	if got := read(t, m.path("archived")); !bytes.Equal(got, content) {
+		t.Errorf("read %d bytes", len(got))
+	}
 }
