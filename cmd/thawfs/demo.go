@@ -123,17 +123,18 @@ func demoText(dir, thawfs string) string {
 	mnt := func(elem ...string) string { return in(append([]string{"mnt"}, elem...)...) }
 	return fmt.Sprintf(`An object store is mounted on %[1]s. Buckets are directories, objects are files. Try:
 
-  ls -lR %[1]s
-  cat %[2]s
-  echo hello > %[3]s
-  mkdir -p %[4]s && cp -r %[5]s %[4]s
-  cat %[6]s
+  echo hello > %[2]s && mkdir -p %[3]s && cp -r %[4]s %[3]s
+  %[7]s ls -lR %[1]s
+  cat %[5]s
+  %[7]s status %[1]s
+  %[7]s restore --wait %[5]s && cat %[5]s
 
-The last one is archived, as in S3 Glacier, and cannot be read before it is restored. That is
-a simulation: the store is the directory %[7]s, and nothing leaves this machine.
+What stands in the bucket archive is archived, as in S3 Glacier: reading it fails at first
+("Resource temporarily unavailable"), but fetches it. Here that takes 15 seconds instead of
+hours, and then it can be read. The store is the directory %[6]s: nothing leaves this machine.
 
-End it with:              %[8]s umount %[1]s
-And remove it all with:   rm -r %[9]s
-`, mnt(), mnt("hot", "README.txt"), mnt("hot", "hello.txt"), mnt("backup"), mnt("hot", "pictures"),
+End it with:              %[7]s umount %[1]s
+And remove it all with:   rm -r %[8]s
+`, mnt(), mnt("hot", "hello.txt"), mnt("backup"), mnt("hot", "pictures"),
 		mnt("archive", "2019", "letter.txt"), in("store"), thawfs, in())
 }

@@ -197,14 +197,14 @@ func resultText(p recall.Progress, now time.Time) string {
 	}
 	s := strings.Join(parts, "; ") + "."
 	if p.Asked.Objects > 0 {
-		s += fmt.Sprintf(" Asked for %s, about %s.", tally(p.Asked), costText(p.Cost, p.Unpriced, p.Currency))
+		s += fmt.Sprintf(" Asked for %s, %s.", tally(p.Asked), costText(p.Cost, p.Unpriced, p.Currency))
 	}
 	return s
 }
 
 // costText is an estimate, as far as it is one.
 func costText(cost float64, unpriced int, currency string) string {
-	s := fmt.Sprintf("%s %.2f", currency, cost)
+	s := fmt.Sprintf("about %s %.2f", currency, cost)
 	if cost > 0 && cost < 0.005 {
 		s = "less than " + currency + " 0.01"
 	}

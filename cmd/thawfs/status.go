@@ -119,7 +119,7 @@ func (s status) print(w io.Writer, all bool, now time.Time) {
 	s.printUploads(w, now)
 	s.printRecalls(w, all, now)
 	b := s.Budget
-	fmt.Fprintf(w, "  today     %s of %s files restored, %s of %s, about %s\n", humanize.Comma(int64(b.Objects)), limitOf(int64(b.MaxObjects), humanize.Comma),
+	fmt.Fprintf(w, "  today     %s of %s files restored, %s of %s, %s\n", humanize.Comma(int64(b.Objects)), limitOf(int64(b.MaxObjects), humanize.Comma),
 		humanize.IBytes(uint64(max(b.Bytes, 0))), limitOf(b.MaxBytes, func(n int64) string { return humanize.IBytes(uint64(n)) }), costText(b.Cost, 0, s.Currency))
 }
 
