@@ -26,6 +26,7 @@ type mutant struct {
 
 // TestModelCatches breaks a mount in one place after the other; random stories must notice.
 func TestModelCatches(t *testing.T) {
+	t.Parallel()
 	const tries = 150 // stories; nearly all mutants fall within ten
 	for name, mu := range mutants() {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -198,6 +199,7 @@ func play(ctx context.Context, s fstest.Story) (err error, logs string) {
 
 // TestModelRegressions plays what went wrong once.
 func TestModelRegressions(t *testing.T) {
+	t.Parallel()
 	for name, text := range fstest.Regressions() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,34 +238,46 @@ func TestModelStory(t *testing.T) {
 	}
 }
 
-// TestModel takes mounts through random stories.
+// TestModel takes mounts through random stories, for as long as THAWFS_MODEL says.
 func TestModel(t *testing.T) {
-	f := newFailures(t)
-	deadline := time.Now().Add(modelTime(t))
-	rapid.Check(t, func(rt *rapid.T) {
-		if f.none() && time.Now().After(deadline) {
-			return
-		}
-		s := fstest.Stories(40).Draw(rt, "story")
-		if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
-			rt.Fatal("the mount is not what the model says")
-		}
-	})
+	parallel(t)
+	const workers = 3 // they wait more than they work
+	for i := range workers {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			try(t, modelTime(t), fstest.Stories(40), play)
+		})
+	}
 }
 
 // TestModelTwoMounts takes two mounts of one store through random stories.
 func TestModelTwoMounts(t *testing.T) {
+	parallel(t)
+	try(t, modelTime(t)/2, fstest.PairStories(40), playPair)
+}
+
+// parallel is t.Parallel for tests that use rapid, which shall leave no files behind: a story
+// says more, and is printed. Flags are set while nothing runs in parallel yet.
+func parallel(t *testing.T) {
+	must(t, flag.Set("rapid.nofailfile", "true"))
+	t.Parallel()
+}
+
+// try draws and plays stories for a time, and shortens one that fails.
+func try(t *testing.T, d time.Duration, stories *rapid.Generator[fstest.Story], play func(context.Context, fstest.Story) (error, string)) {
 	f := newFailures(t)
-	deadline := time.Now().Add(modelTime(t) / 3)
-	rapid.Check(t, func(rt *rapid.T) {
-		if f.none() && time.Now().After(deadline) {
-			return
-		}
-		s := fstest.PairStories(30).Draw(rt, "story")
-		if f.failed(s, func() (error, string) { return playPair(t.Context(), s) }) {
-			rt.Fatal("something was lost")
-		}
-	})
+	deadline := time.Now().Add(d)
+	for time.Now().Before(deadline) {
+		rapid.Check(t, func(rt *rapid.T) {
+			if f.none() && time.Now().After(deadline) {
+				return
+			}
+			s := stories.Draw(rt, "story")
+			if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
+				rt.Fatal("not what the model says")
+			}
+		})
+	}
 }
 
 // playPair runs a story on two new mounts of one new store.
@@ -299,7 +313,7 @@ func modelTime(t *testing.T) time.Duration {
 		must(t, err)
 		return d
 	}
-	return 25 * time.Second
+	return 20 * time.Second
 }
 
 // failures remembers stories that failed and prints the shortest at the end of the test.

@@ -55,6 +55,25 @@ func Regressions() map[string]string {
 			look
 			open 3 d rw+create+excl
 		`,
+		"rmdir took the data of a marker along": `
+			setup delay=1h
+			put g/ 5 o ""
+			rmdir g
+			mkdir d 0755
+			rename d g
+			look
+		`,
+		"a newer version was cut at the size of the one before": `
+			setup delay=20ms look=true
+			save d 5 a
+			drain
+			put d 4096 b ann
+			look
+			put d 5 c ann
+			look
+			put d 33000 d ann
+			look
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a
