@@ -25,6 +25,7 @@ type restoreView struct {
 
 	mu     sync.Mutex        // guards all below, and writing
 	parts  []recall.Progress // by mount
+	last   recall.Progress   // that was shown
 	offers []*offer
 	drawn  bool
 	told   int // failures
@@ -77,7 +78,10 @@ func (v *restoreView) object(path string, o restoredObject) error {
 
 func (v *restoreView) progress() error {
 	p := v.sum()
+	same := p == v.last
+	v.last = p
 	switch {
+	case same && v.bar == nil: // only the time has moved on
 	case v.json:
 		return json.NewEncoder(v.stdout).Encode(restoreResult{Type: "progress", Progress: p})
 	case v.rustic:
@@ -95,8 +99,12 @@ func (v *restoreView) sum() recall.Progress {
 	var all recall.Progress
 	for _, p := range v.parts {
 		for _, t := range []struct{ to, of *recall.Tally }{
-			{&all.Readable, &p.Readable}, {&all.Pending, &p.Pending}, {&all.Archived, &p.Archived},
-			{&all.Refused, &p.Refused}, {&all.Failed, &p.Failed}, {&all.Asked, &p.Asked},
+			{&all.Readable, &p.Readable},
+			{&all.Pending, &p.Pending},
+			{&all.Archived, &p.Archived},
+			{&all.Refused, &p.Refused},
+			{&all.Failed, &p.Failed},
+			{&all.Asked, &p.Asked},
 		} {
 			t.to.Objects += t.of.Objects
 			t.to.Bytes += t.of.Bytes

@@ -49,14 +49,18 @@ func (OS) Open(path string, flags int, perm os.FileMode) (File, error) {
 
 func (OS) Truncate(path string, size int64) error { return os.Truncate(path, size) }
 func (OS) Symlink(target, path string) error      { return os.Symlink(target, path) }
-func (OS) Unlink(path string) error               { return again(func() error { return syscall.Unlink(path) }) }
-func (OS) Rmdir(path string) error                { return again(func() error { return syscall.Rmdir(path) }) }
+func (OS) Unlink(path string) error { return again(func() error { return syscall.Unlink(path) }) }
+
+func (OS) Rmdir(path string) error { return again(func() error { return syscall.Rmdir(path) }) }
+
 func (OS) Rename(from, to string) error {
 	return again(func() error { return syscall.Rename(from, to) })
 }
+
 func (OS) Mkdir(path string, perm uint32) error {
 	return again(func() error { return syscall.Mkdir(path, perm) })
 }
+
 func (OS) Chmod(path string, mode uint32) error {
 	return again(func() error { return syscall.Chmod(path, mode) })
 }
@@ -64,6 +68,7 @@ func (OS) Utimes(path string, mtime time.Time) error { return os.Chtimes(path, m
 func (OS) Setxattr(path, name string, v []byte) error {
 	return again(func() error { return syscall.Setxattr(path, name, v, 0) })
 }
+
 func (OS) Removexattr(path, name string) error {
 	return again(func() error { return syscall.Removexattr(path, name) })
 }

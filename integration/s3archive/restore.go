@@ -96,8 +96,10 @@ func (s *Server) decideLocked(r *record, req restoreRequest) (int, failure) {
 		return http.StatusOK, failure{}
 	case tier == "Expedited" && !s.o.Expedited:
 		// API, RestoreObject, "Special errors".
-		return 0, failure{http.StatusServiceUnavailable, "GlacierExpeditedRetrievalNotAvailable",
-			"Glacier expedited retrievals are currently not available, please try again later", "", ""}
+		return 0, failure{
+			http.StatusServiceUnavailable, "GlacierExpeditedRetrievalNotAvailable",
+			"Glacier expedited retrievals are currently not available, please try again later", "", "",
+		}
 	case st == restoring && (days != r.days || slices.Index(tiers, tier) <= slices.Index(tiers, r.retrieval)):
 		// API, RestoreObject, "Special errors". A faster tier makes it faster, with the same
 		// days (guide, "Upgrading the speed of an in-progress restore").
