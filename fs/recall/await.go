@@ -24,6 +24,8 @@ func (b *batch) progress() {
 
 // wait returns when nothing is pending any more. The poller says when to look.
 func (b *batch) wait(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
 	for {
 		b.m.mu.Lock()
 		moved := b.m.moved
@@ -32,9 +34,20 @@ func (b *batch) wait(ctx context.Context) error {
 		if len(b.pending) == 0 {
 			return nil
 		}
+		if err := b.untilMoved(ctx, moved, tick.C); err != nil {
+			return err
+		}
+	}
+}
+
+// untilMoved returns when the poller has been round, and tells of the progress meanwhile.
+func (b *batch) untilMoved(ctx context.Context, moved <-chan struct{}, tick <-chan time.Time) error {
+	for {
 		b.progress()
 		select {
 		case <-moved:
+			return nil
+		case <-tick:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-b.m.life.Done():
