@@ -184,17 +184,18 @@ func (l *logBuffer) String() string {
 }
 
 // play runs a story on a new mount below a directory of its own, which is removed.
-func play(ctx context.Context, s fstest.Story) (err error, logs string) {
+func play(ctx context.Context, s fstest.Story) (logs string, err error) {
 	base, err := os.MkdirTemp(fastDir(), "thawfs-model")
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	t, err := newTarget(base, s.Setup)
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	err = fstest.Run(ctx, t, fstest.OS{}, s)
-	return errors.Join(err, t.stop(), os.RemoveAll(base)), t.logs.String()
+	err = errors.Join(err, t.stop(), os.RemoveAll(base))
+	return t.logs.String(), err
 }
 
 // TestModelRegressions plays what went wrong once.
@@ -205,7 +206,7 @@ func TestModelRegressions(t *testing.T) {
 			t.Parallel()
 			s, err := fstest.ParseStory(text)
 			must(t, err)
-			if err, logs := play(t.Context(), s); err != nil {
+			if logs, err := play(t.Context(), s); err != nil {
 				t.Errorf("%v\n%s", err, logs)
 			}
 		})
@@ -226,7 +227,7 @@ func TestModelStory(t *testing.T) {
 	f := newFailures(t)
 	fails := func(s fstest.Story) bool {
 		for range 20 {
-			if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
+			if f.failed(s, func() (string, error) { return play(t.Context(), s) }) {
 				return true
 			}
 		}
@@ -273,7 +274,7 @@ func try(t *testing.T, d time.Duration, stories *rapid.Generator[fstest.Story], 
 				return
 			}
 			s := stories.Draw(rt, "story")
-			if f.failed(s, func() (error, string) { return play(t.Context(), s) }) {
+			if f.failed(s, func() (string, error) { return play(t.Context(), s) }) {
 				rt.Fatal("not what the model says")
 			}
 		})
@@ -281,28 +282,28 @@ func try(t *testing.T, d time.Duration, stories *rapid.Generator[fstest.Story], 
 }
 
 // playPair runs a story on two new mounts of one new store.
-func playPair(ctx context.Context, s fstest.Story) (err error, logs string) {
+func playPair(ctx context.Context, s fstest.Story) (logs string, err error) {
 	base, err := os.MkdirTemp(fastDir(), "thawfs-model")
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	service, store, err := newService(filepath.Join(base, "store"), s.Setup)
 	if err != nil {
-		return err, ""
+		return "", err
 	}
 	var mounts [2]*target
 	for i := range mounts {
 		dir := filepath.Join(base, fmt.Sprint(i))
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err, ""
+			return "", err
 		}
 		if mounts[i], err = mountTarget(dir, service, store, s.Setup); err != nil {
-			return err, ""
+			return "", err
 		}
 	}
 	err = fstest.RunPair(ctx, mounts[0], mounts[1], s)
 	err = errors.Join(err, mounts[0].stop(), mounts[1].stop(), os.RemoveAll(base))
-	return err, mounts[0].logs.String() + "--\n" + mounts[1].logs.String()
+	return mounts[0].logs.String() + "--\n" + mounts[1].logs.String(), err
 }
 
 // modelTime is how long random stories are tried.
@@ -340,12 +341,12 @@ func newFailures(t *testing.T) *failures {
 
 func (f *failures) none() bool { return f.err == nil }
 
-func (f *failures) failed(s fstest.Story, play func() (error, string)) bool {
+func (f *failures) failed(s fstest.Story, play func() (string, error)) bool {
 	text := s.String()
 	if f.seen[text] {
 		return true
 	}
-	err, logs := play()
+	logs, err := play()
 	f.played++
 	f.ops += len(s.Ops)
 	if err == nil {
