@@ -265,7 +265,7 @@ func parallel(t *testing.T) {
 }
 
 // try draws and plays stories for a time, and shortens one that fails.
-func try(t *testing.T, d time.Duration, stories *rapid.Generator[fstest.Story], play func(context.Context, fstest.Story) (error, string)) {
+func try(t *testing.T, d time.Duration, stories *rapid.Generator[fstest.Story], play func(context.Context, fstest.Story) (string, error)) {
 	f := newFailures(t)
 	deadline := time.Now().Add(d)
 	for time.Now().Before(deadline) {

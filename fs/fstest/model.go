@@ -85,17 +85,19 @@ type Model struct {
 	// stale are earlier states, nil for absence, of keys that strangers have changed and
 	// that the mount may still show.
 	stale map[string][]*state
+	// tried are the contents that the mount may have sent as each key.
+	tried map[string]map[string]bool
 	umask uint32
 }
 
 // NewModel is that of an empty bucket, for users with this umask.
 func NewModel(umask uint32) *Model {
-	return &Model{view: map[string]*file{}, unsent: map[string]bool{}, stale: map[string][]*state{}, umask: umask}
+	return &Model{view: map[string]*file{}, unsent: map[string]bool{}, stale: map[string][]*state{}, tried: map[string]map[string]bool{}, umask: umask}
 }
 
 // clone returns a copy that shares nothing that changes.
 func (m *Model) clone() *Model {
-	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), umask: m.umask}
+	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), tried: m.tried, umask: m.umask}
 	copies := map[*file]*file{nil: nil}
 	var copyOf func(f *file) *file
 	copyOf = func(f *file) *file {
@@ -148,6 +150,20 @@ func (m *Model) keep(dir *node) {
 		}
 	}
 	m.put(dir.key, &file{})
+}
+
+// note remembers what may be sent now.
+func (m *Model) note() {
+	for key := range m.unsent {
+		f := m.view[key]
+		if f == nil {
+			continue
+		}
+		if m.tried[key] == nil {
+			m.tried[key] = map[string]bool{}
+		}
+		m.tried[key][f.now.data+f.now.target] = true
+	}
 }
 
 // touched says that names in dir changed: its time is another now.

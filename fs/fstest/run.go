@@ -89,6 +89,7 @@ func (r *Runner) user(op Op) error {
 		return nil
 	}
 	want := r.model.Apply(op)
+	r.model.note()
 	got := errnoOf(r.call(op))
 	switch {
 	case got == want:

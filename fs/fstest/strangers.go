@@ -24,9 +24,10 @@ func (r *Runner) stranger(ctx context.Context, op Op) error {
 	return r.conflict(ctx, op)
 }
 
-// busy reports whether key may have a change of this mount that the store does not.
+// busy reports whether key may have a change of this mount that the store does not. The
+// marker of any directory may: the mount makes one when it likes.
 func (m *Model) busy(key string) bool {
-	if m.unsent[key] {
+	if m.unsent[key] || strings.HasSuffix(key, "/") && m.has(key) {
 		return true
 	}
 	for _, h := range m.handles {
@@ -143,8 +144,12 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		ourBytes = ours.now.data + ours.now.target
 	}
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
-	if op.Verb == Put && op.foreign().data == ourBytes {
-		needed = false // nobody can tell them apart
+	if op.Verb == Put && r.model.tried[op.Path][op.foreign().data] {
+		// These are bytes that we may have sent: nobody can tell whose they are.
+		needed = false
+		if err := r.adoptEither(ctx, op, ours); err != nil {
+			return err
+		}
 	}
 	switch _, there := objects[op.Path]; {
 	case there && op.Verb == Delete && ours != nil: // nothing was in the way of ours
@@ -154,12 +159,22 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		delete(r.model.view, op.Path)
 	}
 	for key := range objects {
-		if r.model.view[key] != nil || !conflictCopy(key, op.Path) || ours == nil {
+		if r.model.view[key] != nil || !conflictCopy(key, op.Path) {
 			continue
 		}
 		_, body, err := r.object(ctx, key)
 		if err != nil {
 			return err
+		}
+		if body == "" && strings.HasSuffix(op.Path, "/") { // the copy of a marker says nothing
+			if err := r.target.Store().Delete(ctx, key); err != nil {
+				return err
+			}
+			r.model.stale[key] = append(r.model.stale[key], &state{})
+			continue
+		}
+		if ours == nil {
+			continue
 		}
 		if body != ourBytes {
 			return fmt.Errorf("the copy %q of a conflict has %s", key, differ(body, ourBytes))
@@ -172,6 +187,18 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		return fmt.Errorf("what was written to %q here is lost: %d bytes that begin with %q", op.Path, len(ourBytes), excerpt(ourBytes, 0))
 	}
 	return nil
+}
+
+// adoptEither makes the stranger's object or ours, whichever the store has, that of the view.
+func (r *Runner) adoptEither(ctx context.Context, op Op, ours *file) error {
+	obj, body, err := r.object(ctx, op.Path)
+	if errors.Is(err, backend.ErrNotExist) || ours == nil {
+		return nil
+	}
+	if err == nil && body == ours.now.data+ours.now.target && !contains(obj.Meta, op.attrs().Meta) {
+		r.model.view[op.Path] = &file{key: op.Path, now: ours.now}
+	}
+	return err
 }
 
 // conflictCopy reports whether copy is a name that the loser of a conflict over key gets.
