@@ -99,6 +99,7 @@ func (q *Queue) runDeletes(bucket string, jobs []*job) {
 		recs = append(recs, q.deletedLocked(j, errs[j.e.ref.Key])...)
 	}
 	q.running--
+	q.health.probing = false
 	var seq uint64
 	if len(recs) > 0 {
 		seq = q.j.append(recs...)

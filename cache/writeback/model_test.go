@@ -440,16 +440,8 @@ func (m *machine) finish() {
 	}
 	m.w.Queue.mu.Lock()
 	if len(m.w.entries)+len(m.w.files)+len(m.w.held)+len(m.w.moves)+len(m.w.writers)+len(m.w.Queue.uploads) > 0 || m.w.staged != 0 || m.w.running != 0 {
-		e := fmt.Sprintf("left over: %d entries, %d files, %d held, %d moves, %d writers, %d uploads, %d bytes, %d running",
-			len(m.w.entries), len(m.w.files), len(m.w.held), len(m.w.moves), len(m.w.writers), len(m.w.Queue.uploads), m.w.staged, m.w.running)
-		for _, x := range m.w.entries {
-			e += fmt.Sprintf("\n%+v", *x)
-			if x.file != nil {
-				e += fmt.Sprintf(" refs %d pins %d begin %v stored %+v mark %+v", x.file.refs, x.file.pins, x.file.begin, x.file.stored, x.file.mark)
-			}
-		}
 		m.w.Queue.mu.Unlock()
-		m.fail("%s", e)
+		m.fail("left over: %d files, %d writers, %d bytes%s", len(m.w.files), len(m.w.writers), m.w.staged, m.w.dump())
 	}
 	m.w.Queue.mu.Unlock()
 	m.ok(m.w.Close(context.Background()))

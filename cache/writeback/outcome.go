@@ -207,7 +207,9 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 		}
 	}
 	e.job = nil
+	q.health.probing = false
 	if out.theirs != nil {
+		q.answeredLocked()
 		q.conflictLocked(j, *out.theirs)
 		j.cancel()
 		q.running--
@@ -219,7 +221,6 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	defer kick(q.wake)
 	defer q.settleLocked()
 	if interrupted {
-		q.health.probing = false
 		q.resumeLocked(e)
 		return
 	}

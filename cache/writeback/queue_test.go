@@ -3,6 +3,7 @@ package writeback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -375,4 +376,18 @@ func stringReader(s string) readBase {
 	return func(_ context.Context, p []byte, off int64) (int, error) {
 		return copy(p, s[min(off, int64(len(s))):]), nil
 	}
+}
+
+// dump describes what has not gone.
+func (w *queueTest) dump() (all string) {
+	w.Queue.mu.Lock()
+	defer w.Queue.mu.Unlock()
+	for _, e := range w.entries {
+		all += fmt.Sprintf("\n%s %s base %+v, job %v, due in %v, index %d, fails %d, err %v", e.ref, e.want, e.base, e.job != nil, time.Until(e.due), e.index, e.fails, e.err)
+		if f := e.file; f != nil {
+			all += fmt.Sprintf(", file with %d refs, %d pins, begin %v, stored %+v, mark %+v", f.refs, f.pins, f.begin, f.stored, f.mark)
+		}
+	}
+	return all + fmt.Sprintf("\n%d moves, %d held, %d uploads, %d running, %d batches, health %+v",
+		len(w.moves), len(w.held), len(w.Queue.uploads), w.running, len(w.batches), w.health)
 }

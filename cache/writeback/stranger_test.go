@@ -1,0 +1,104 @@
+package writeback
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+// TestNobodyOverwritesWhatHeHasNotSeen has us and a stranger write the same few keys. In the end
+// everything is in the store, under whatever name, that nobody has replaced knowingly: we
+// replace what we saw when we opened the file, or what was ours and not sent; the stranger
+// replaces what is there.
+func TestNobodyOverwritesWhatHeHasNotSeen(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		steps := rapid.SliceOfN(rapid.IntRange(0, 9), 1, 40).Draw(rt, "steps")
+		large := rapid.Bool().Draw(rt, "large")
+		var failure string
+		synctest.Test(t, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			s := newShelf()
+			w := open(t, s, quiet)
+			w.Start()
+			must := map[string]bool{}
+			for n, step := range steps {
+				key := fmt.Sprint("k", rnd.IntN(2), ".txt")
+				synctest.Wait()
+				there, exists := s.content(key)
+				data := fmt.Sprintf("%d by us", n)
+				if large {
+					data += text(byte(n), 200)
+				}
+				switch {
+				case step < 3:
+					data := fmt.Sprintf("%d by a stranger", n)
+					if exists {
+						delete(must, there)
+					}
+					s.plant(key, data, map[string]string{"mtime": data})
+					must[data] = true
+				case step < 7:
+					p, pending := w.Find(ref(key))
+					var base backend.Object
+					if pending && p.File != nil {
+						buf := make([]byte, p.Object.Size)
+						k, err := p.File.ReadAt(t.Context(), buf, 0)
+						if err != nil {
+							t.Fatal(err)
+						}
+						delete(must, string(buf[:k]))
+					} else if exists {
+						base = s.objects[key].Object
+						delete(must, there)
+					}
+					w.over(withKey(base, key), data)
+					must[data] = true
+				case step < 9:
+					time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
+				default:
+					fail := rnd.IntN(2) == 0
+					s.setFail(oneByOne(func(string, string, bool) error {
+						if fail && rnd.IntN(4) == 0 {
+							return backend.ErrUnavailable
+						}
+						return nil
+					}))
+				}
+			}
+			s.setFail(nil)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			if err := w.Drain(ctx); err != nil {
+				failure = err.Error() + w.dump()
+			}
+			cancel()
+			for _, h := range s.objects {
+				delete(must, string(h.data))
+			}
+			for data := range must {
+				failure += fmt.Sprintf("%.20q is lost; ", data)
+			}
+			if failure != "" {
+				for key, h := range s.objects {
+					failure += fmt.Sprintf("\n%s = %.20q", key, h.data)
+				}
+			}
+			w.close()
+		})
+		if failure != "" {
+			rt.Fatal(failure)
+		}
+	})
+}
+
+func withKey(o backend.Object, key string) backend.Object {
+	o.Key = key
+	return o
+}
