@@ -49,7 +49,7 @@ func (OS) Open(path string, flags int, perm os.FileMode) (File, error) {
 
 func (OS) Truncate(path string, size int64) error { return os.Truncate(path, size) }
 func (OS) Symlink(target, path string) error      { return os.Symlink(target, path) }
-func (OS) Unlink(path string) error { return again(func() error { return syscall.Unlink(path) }) }
+func (OS) Unlink(path string) error               { return again(func() error { return syscall.Unlink(path) }) }
 
 func (OS) Rmdir(path string) error { return again(func() error { return syscall.Rmdir(path) }) }
 
