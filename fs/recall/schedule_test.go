@@ -72,6 +72,8 @@ func TestTiers(t *testing.T) {
 		{deepArchive, "", false, standard, false},
 		{deepArchive, "", true, bulk, false},
 		{deepArchive, expedited, false, "", true},
+		{glacier, "bulk", false, "", true}, // mistyped: the store would refuse it, and opens with it for a while
+		{glacier, "Sonic", true, "", true},
 		{tiering, "", false, standard, false},
 		{"COLD", "", false, "", false},
 		{"COLD", "", true, "", false},

@@ -3,7 +3,9 @@ package recall
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -58,9 +60,9 @@ func usual(class, tier string) span {
 // tierFor returns the tier to ask for: the one that is wanted, else what is good for one
 // object or a whole tree. Expedited costs two hundred times as much and is never chosen.
 func tierFor(class, wanted string, tree bool) (string, error) {
-	if class == deepArchive && wanted == expedited {
-		return "", fmt.Errorf("%w: objects of class %s have no tier %s; %s takes up to 12 hours",
-			backend.ErrInvalid, class, wanted, standard)
+	if tiers := spans[class]; wanted != "" && tiers != nil && tiers[wanted] == (span{}) {
+		return "", fmt.Errorf("%w: objects of class %s have no tier %q, but %s",
+			backend.ErrInvalid, class, wanted, strings.Join(slices.Sorted(maps.Keys(tiers)), ", "))
 	}
 	switch {
 	case wanted != "":
