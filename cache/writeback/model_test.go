@@ -427,13 +427,13 @@ func (m *machine) finish() {
 	time.Sleep(time.Minute) // files that were open when they were sent are looked at again
 	synctest.Wait()
 	for key, f := range m.files {
-		h := m.shelf.objects[key]
+		h := m.shelf.all()[key]
 		if string(h.data) != f.data || h.Meta["mtime"] != f.attr {
 			m.fail("in the end %q = %.40q, %v, want %.40q, %s", key, h.data, h.Meta, f.data, f.attr)
 		}
 	}
-	if len(m.shelf.objects) != len(m.files) {
-		m.fail("in the end the store holds %v, want %v", slices.Sorted(maps.Keys(m.shelf.objects)), slices.Sorted(maps.Keys(m.files)))
+	if len(m.shelf.all()) != len(m.files) {
+		m.fail("in the end the store holds %v, want %v", slices.Sorted(maps.Keys(m.shelf.all())), slices.Sorted(maps.Keys(m.files)))
 	}
 	if n := m.shelf.orphans(); n > 0 {
 		m.fail("%d uploads are left", n)

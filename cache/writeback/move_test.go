@@ -252,7 +252,7 @@ func TestRenameTreeGoesOnAfterACrashAtAnyRequest(t *testing.T) {
 			w.Start()
 			w.drain()
 			keys := slices.Sorted(func(yield func(string) bool) {
-				for key := range s.objects {
+				for key := range s.all() {
 					if !yield(key) {
 						return
 					}

@@ -118,6 +118,13 @@ func (s *shelf) content(key string) (string, bool) {
 	return string(h.data), ok
 }
 
+// all is a copy of the objects.
+func (s *shelf) all() map[string]held {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.objects)
+}
+
 // plant puts an object there as somebody else would.
 func (s *shelf) plant(key, data string, meta map[string]string) backend.Object {
 	s.mu.Lock()

@@ -56,7 +56,7 @@ func TestNobodyOverwritesWhatHeHasNotSeen(t *testing.T) {
 						}
 						delete(must, string(buf[:k]))
 					} else if exists {
-						base = s.objects[key].Object
+						base = s.all()[key].Object
 						delete(must, there)
 					}
 					w.over(withKey(base, key), data)
@@ -64,7 +64,7 @@ func TestNobodyOverwritesWhatHeHasNotSeen(t *testing.T) {
 				case step < 9:
 					time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
 				default:
-					fail := rnd.IntN(2) == 0
+					fail, rnd := rnd.IntN(2) == 0, rand.New(rand.NewPCG(rnd.Uint64(), 0))
 					s.setFail(oneByOne(func(string, string, bool) error {
 						if fail && rnd.IntN(4) == 0 {
 							return backend.ErrUnavailable
@@ -79,14 +79,14 @@ func TestNobodyOverwritesWhatHeHasNotSeen(t *testing.T) {
 				failure = err.Error() + w.dump()
 			}
 			cancel()
-			for _, h := range s.objects {
+			for _, h := range s.all() {
 				delete(must, string(h.data))
 			}
 			for data := range must {
 				failure += fmt.Sprintf("%.20q is lost; ", data)
 			}
 			if failure != "" {
-				for key, h := range s.objects {
+				for key, h := range s.all() {
 					failure += fmt.Sprintf("\n%s = %.20q", key, h.data)
 				}
 			}

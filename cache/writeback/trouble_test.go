@@ -34,8 +34,8 @@ func TestAStoreThatIsDownIsNotHammered(t *testing.T) {
 		}
 		s.setFail(nil)
 		time.Sleep(3 * time.Minute)
-		if n := s.count("put"); len(s.objects) != files || n > files+200 {
-			t.Errorf("%d of %d files in the store after %d requests", len(s.objects), files, n)
+		if n := s.count("put"); len(s.all()) != files || n > files+200 {
+			t.Errorf("%d of %d files in the store after %d requests", len(s.all()), files, n)
 		}
 		w.close()
 	})
@@ -309,14 +309,14 @@ func TestAStoreWithoutConditionsIsAskedFirst(t *testing.T) {
 		w.over(base, "mine")
 		w.drain()
 		w.holds(map[string]string{"k": "mine"})
-		base = s.objects["k"].Object
+		base = s.all()["k"].Object
 		s.plant("k", "theirs", nil)
 		w.Queue.mu.Lock()
 		clear(w.Queue.recent) // as if it were long ago
 		w.Queue.mu.Unlock()
 		w.over(base, "again")
 		w.drain()
-		if len(s.objects) != 2 || string(s.objects["k"].data) != "theirs" {
+		if len(s.all()) != 2 || string(s.all()["k"].data) != "theirs" {
 			t.Errorf("the store holds %v", s.objects)
 		}
 		w.close()
