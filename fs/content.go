@@ -48,6 +48,9 @@ func (n *fileNode) openRead(ctx context.Context, by recall.Caller) error {
 	if err != nil {
 		return err
 	}
+	n.fs.tree.Lock()
+	n.fs.live[ref] = n
+	n.fs.tree.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reader = n.fs.blocks.Open(store, ref, obj)
@@ -407,4 +410,30 @@ func (n *fileNode) moved(ctx context.Context) {
 	if old != nil {
 		old.Close()
 	}
+}
+
+// carry takes the file that the kernel reads n from out of the cache, before the cache
+// forgets it with the name or version that n has; putBack brings it in under those that n has
+// then. As long as it is open the kernel opens n with that very file alone.
+func (n *fileNode) carry() (path string) {
+	ref, named := n.ref()
+	n.mu.Lock()
+	obj, clean := n.obj, n.mode == modePass && n.file == nil
+	n.mu.Unlock()
+	path = n.fs.tempPath()
+	if !named || !clean || !n.fs.blocks.Take(ref, obj, path) {
+		return ""
+	}
+	return path
+}
+
+func (n *fileNode) putBack(path string) {
+	ref, named := n.ref()
+	n.mu.Lock()
+	obj := n.obj
+	n.mu.Unlock()
+	if named {
+		n.fs.adopt(ref, obj, path)
+	}
+	_ = os.Remove(path) // it is in the cache, or of no use any more
 }

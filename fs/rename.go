@@ -119,6 +119,7 @@ func (r *renaming) file(ctx context.Context) error {
 	}
 	ctx, cancel := change(ctx)
 	defer cancel()
+	defer r.carry()()
 	err := r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj)
 	if isNotExist(err) && r.src.obj.ETag == "" { // it was pending when plan looked, and has been sent since
 		if r.src, err = r.oldDir.resolve(ctx, r.oldName); err == nil {
@@ -144,6 +145,7 @@ func (r *renaming) dir(ctx context.Context) error {
 	if err := r.oldDir.keep(ctx); err != nil {
 		return err
 	}
+	defer r.carry()()
 	ctx = context.WithoutCancel(ctx) // the queue bounds each request; a large tree takes its time
 	if err := r.fs.queue.RenameTree(ctx, r.from.Bucket, r.from.Key, r.to.Key); err != nil {
 		return err
@@ -177,6 +179,35 @@ func (r *renaming) clearTarget(ctx context.Context) error {
 	return r.fs.queue.Wait(ctx, r.to)
 }
 
+// carry keeps the files that the kernel reads by itself over the rename: see fileNode.carry.
+func (r *renaming) carry() (putBack func()) {
+	paths := map[*fileNode]string{}
+	r.fs.tree.RLock()
+	open := r.openLocked()
+	r.fs.tree.RUnlock()
+	for _, n := range open {
+		if path := n.carry(); path != "" {
+			paths[n] = path
+		}
+	}
+	return func() {
+		for n, path := range paths {
+			n.putBack(path)
+		}
+	}
+}
+
+// openLocked are the open files at or below r.from; fs.tree is held.
+func (r *renaming) openLocked() []*fileNode {
+	var open []*fileNode
+	for ref, n := range r.fs.live {
+		if ref == r.from || r.src.dir && strings.HasPrefix(ref.Key, r.from.Key) && ref.Bucket == r.from.Bucket {
+			open = append(open, n)
+		}
+	}
+	return open
+}
+
 // move gives the nodes their new place and returns the open files whose content has
 // another name now. go-fuse moves its own inodes when Rename returns.
 func (r *renaming) move() []*fileNode {
@@ -185,12 +216,9 @@ func (r *renaming) move() []*fileNode {
 	f := r.fs
 	f.tree.Lock()
 	defer f.tree.Unlock()
-	var open []*fileNode
-	for ref, n := range f.live {
-		if ref == r.from || r.src.dir && strings.HasPrefix(ref.Key, r.from.Key) && ref.Bucket == r.from.Bucket {
-			delete(f.live, ref)
-			open = append(open, n)
-		}
+	open := r.openLocked()
+	for _, n := range open {
+		n.dropLiveLocked()
 	}
 	if c != nil {
 		switch n := c.Operations().(type) {

@@ -223,6 +223,8 @@ func (f *file) compareObject(obj backend.Object, body string) error {
 		switch {
 		case body != want:
 			diffs = append(diffs, differ(body, want))
+		case s.vague:
+			return nil
 		case !contains(obj.Meta, s.meta):
 			diffs = append(diffs, fmt.Sprintf("metadata %q lack %q", obj.Meta, s.meta))
 		case !contains(obj.Header, s.header) && !strings.HasSuffix(obj.Key, "/"): // a marker's type says that it is one

@@ -17,6 +17,9 @@ type state struct {
 	xattrs map[string]string
 	meta   map[string]string // foreign metadata, to be kept in the store
 	header map[string]string
+	// vague says that attributes are not known: a stranger's object has the bytes of one of
+	// ours. Stores tell versions of equal bytes apart by the second.
+	vague bool
 }
 
 // A file is an object as this mount must see it, or what remains of one for those who have

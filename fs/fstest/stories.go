@@ -74,6 +74,30 @@ func Regressions() map[string]string {
 			put d 33000 d ann
 			look
 		`,
+		"a reader lost a file that was renamed": `
+			setup longttl=true delay=1h
+			put a 200000 x ""
+			open 0 a r
+			rename a b
+			read 0 100000 5000
+			look
+		`,
+		"a file that the kernel reads itself could not be opened after a rename": `
+			setup longttl=true delay=1h passthrough=true
+			save a 5 x
+			drain
+			open 0 a r
+			mkdir d 0755
+			rename a d/a
+			read 0 0 5
+			look
+			rename d e
+			read 0 0 5
+			open 1 e/a rw
+			look
+			write 1 0 5 y
+			read 0 0 5
+		`,
 		"an upload that ended while its file was renamed": `
 			setup delay=1ms
 			save a 5 a

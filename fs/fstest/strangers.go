@@ -99,7 +99,9 @@ func (m *Model) struck(op Op) {
 		delete(m.view, op.Path)
 	}
 	if op.Verb == Put {
-		m.view[op.Path] = &file{key: op.Path, now: op.foreign()}
+		f := &file{key: op.Path, now: op.foreign()}
+		f.now.vague = m.tried[op.Path][f.now.data]
+		m.view[op.Path] = f
 	}
 }
 
@@ -144,8 +146,7 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		ourBytes = ours.now.data + ours.now.target
 	}
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
-	if op.Verb == Put && r.model.tried[op.Path][op.foreign().data] {
-		// These are bytes that we may have sent: nobody can tell whose they are.
+	if f := r.model.view[op.Path]; f != nil && f.now.vague {
 		needed = false
 		if err := r.adoptEither(ctx, op, ours); err != nil {
 			return err
@@ -191,12 +192,14 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 
 // adoptEither makes the stranger's object or ours, whichever the store has, that of the view.
 func (r *Runner) adoptEither(ctx context.Context, op Op, ours *file) error {
-	obj, body, err := r.object(ctx, op.Path)
-	if errors.Is(err, backend.ErrNotExist) || ours == nil {
+	_, body, err := r.object(ctx, op.Path)
+	switch {
+	case errors.Is(err, backend.ErrNotExist), ours == nil:
 		return nil
-	}
-	if err == nil && body == ours.now.data+ours.now.target && !contains(obj.Meta, op.attrs().Meta) {
-		r.model.view[op.Path] = &file{key: op.Path, now: ours.now}
+	case err == nil && body == ours.now.data+ours.now.target:
+		f := &file{key: op.Path, now: ours.now}
+		f.now.vague = true
+		r.model.view[op.Path] = f
 	}
 	return err
 }
