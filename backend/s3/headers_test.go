@@ -96,7 +96,7 @@ func TestStateInListings(t *testing.T) {
 		want  backend.State
 	}{
 		{"standard", "STANDARD", nil, backend.Online},
-		{"tiered", "INTELLIGENT_TIERING", nil, backend.Online},
+		{"tiered", "INTELLIGENT_TIERING", nil, backend.Unknown}, // the tier is not in a listing
 		{"archived", "GLACIER", nil, backend.Archived},
 		{"empty", "GLACIER", &types.RestoreStatus{}, backend.Archived},
 		{"coming", "DEEP_ARCHIVE", &types.RestoreStatus{IsRestoreInProgress: &yes}, backend.Restoring},
