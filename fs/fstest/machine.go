@@ -81,6 +81,7 @@ func (r *Runner) drain(ctx context.Context) error {
 		return fmt.Errorf("drain: %w", err)
 	}
 	r.model.drained()
+	r.sending = false
 	return r.compareStore(ctx)
 }
 
@@ -89,6 +90,7 @@ func (r *Runner) remount() error {
 		return err
 	}
 	r.model.forget()
+	r.sending = true
 	return r.target.Remount(false)
 }
 
@@ -108,6 +110,7 @@ func (r *Runner) crash() error {
 	if err := r.target.Crash(); err != nil {
 		return err
 	}
+	r.sending = true
 	r.target.Heal()
 	r.closeFiles()
 	r.model.handles = [Slots]*handle{}

@@ -142,17 +142,12 @@ func (m *Model) drop(key string) {
 	m.unsent[key] = true
 }
 
-// keep makes sure that a directory of which something was taken stays.
+// keep makes sure that a directory of which something was taken stays, also when strangers
+// take the rest.
 func (m *Model) keep(dir *node) {
-	if dir.key == "" || dir.file != nil && m.view[dir.key] == dir.file {
-		return
+	if dir.key != "" && m.view[dir.key] == nil {
+		m.put(dir.key, &file{})
 	}
-	for key := range m.view {
-		if strings.HasPrefix(key, dir.key) {
-			return
-		}
-	}
-	m.put(dir.key, &file{})
 }
 
 // note remembers what may be sent now.

@@ -20,6 +20,9 @@ type Runner struct {
 	look   bool
 	files  [Slots]File
 	broken bool // faults befall the next step
+	// waits says that nothing is sent before a drain; sending that what waits is being sent
+	// all the same, since a new mount began.
+	waits, sending bool
 }
 
 // Run executes s on a new t, with users that make these calls, and says where the mount or
@@ -30,7 +33,7 @@ func Run(ctx context.Context, t Target, calls Calls, s Story) error {
 	if err != nil {
 		return err
 	}
-	r := &Runner{target: t, calls: calls, model: NewModel(umask), look: s.Look}
+	r := &Runner{target: t, calls: calls, model: NewModel(umask), look: s.Look, waits: s.Delay >= time.Minute}
 	defer r.closeFiles()
 	for i, op := range s.Ops {
 		if err := r.step(ctx, op); err != nil {

@@ -146,6 +146,9 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 		ourBytes = ours.now.data + ours.now.target
 	}
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
+	if op.Verb == Delete && (!r.waits || r.sending) {
+		needed = false // ours may have come just before, and was what the stranger deleted
+	}
 	if f := r.model.view[op.Path]; f != nil && f.now.vague {
 		needed = false
 		if err := r.adoptEither(ctx, op, ours); err != nil {

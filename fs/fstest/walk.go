@@ -16,8 +16,8 @@ import (
 
 // A sight is what a user sees at one path.
 type sight struct {
-	dir  bool
-	size int64 // of a file, by stat
+	dir, listedDir bool  // by stat and by readdir
+	size           int64 // of a file, by stat
 	state
 	err error // the file cannot be read: a reader of it gets this
 }
@@ -41,9 +41,7 @@ func walk(dir string) (map[string]sight, error) {
 			if err != nil {
 				return fmt.Errorf("look at %q: %w", path, err)
 			}
-			if typ := e.Type(); typ.IsDir() != s.dir {
-				return fmt.Errorf("readdir says that %q is %v; stat says dir=%v", path, typ, s.dir)
-			}
+			s.listedDir = e.IsDir()
 			seen[path] = s
 			if s.dir {
 				if err := visit(path + "/"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -178,6 +176,8 @@ func (m *Model) compareNode(n *node, s sight, there bool) error {
 		return m.compareHazy(n, s)
 	case s.dir != n.dir:
 		return fmt.Errorf("directory: %v, want %v", s.dir, n.dir)
+	case s.listedDir != n.dir:
+		return fmt.Errorf("directory by readdir: %v, want %v", s.listedDir, n.dir)
 	case n.dir && n.file == nil:
 		return nil
 	}
@@ -217,8 +217,9 @@ func (m *Model) compareHazy(n *node, s sight) error {
 
 // hazyPath is hazy for a path that nothing should be at.
 func (m *Model) hazyPath(path string) bool {
-	for _, hidden := range []string{"%thaw-file-", "%thaw-data"} {
-		path = strings.Replace(path, hidden, "", 1)
+	comps := strings.Split(path, "/")
+	for i, name := range comps {
+		comps[i], _ = component(strings.TrimPrefix(name, "%thaw-file-"), true)
 	}
-	return m.hazy(strings.ReplaceAll(path, "%thaw-empty", ""))
+	return m.hazy(strings.TrimSuffix(strings.Join(comps, "/"), "/%thaw-data"))
 }
