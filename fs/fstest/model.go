@@ -90,17 +90,22 @@ type Model struct {
 	stale map[string][]*state
 	// tried are the contents that the mount may have sent as each key.
 	tried map[string]map[string]bool
-	umask uint32
+	// renamed are keys that something unsent was renamed to; see renamesAreBlind.
+	renamed map[string]bool
+	umask   uint32
 }
 
 // NewModel is that of an empty bucket, for users with this umask.
 func NewModel(umask uint32) *Model {
-	return &Model{view: map[string]*file{}, unsent: map[string]bool{}, stale: map[string][]*state{}, tried: map[string]map[string]bool{}, umask: umask}
+	return &Model{
+		view: map[string]*file{}, unsent: map[string]bool{}, stale: map[string][]*state{},
+		tried: map[string]map[string]bool{}, renamed: map[string]bool{}, umask: umask,
+	}
 }
 
 // clone returns a copy that shares nothing that changes.
 func (m *Model) clone() *Model {
-	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), tried: m.tried, umask: m.umask}
+	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), tried: m.tried, renamed: maps.Clone(m.renamed), umask: m.umask}
 	copies := map[*file]*file{nil: nil}
 	var copyOf func(f *file) *file
 	copyOf = func(f *file) *file {
@@ -181,7 +186,10 @@ const (
 func (m *Model) forget() { clear(m.stale) }
 
 // drained says that the store has everything.
-func (m *Model) drained() { clear(m.unsent) }
+func (m *Model) drained() {
+	clear(m.unsent)
+	clear(m.renamed)
+}
 
 // hazy reports whether a stranger changed what path key, or a directory of that name, or
 // anything in it stands for, so recently that the mount need not show it.

@@ -113,7 +113,7 @@ func (r *Runner) conflict(ctx context.Context, op Op) error {
 	if err != nil {
 		return err
 	}
-	ours := r.model.view[op.Path]
+	ours, renamed := r.model.view[op.Path], r.model.renamed[op.Path]
 	if err := r.closeThose(func(f *file) bool { return f.key == op.Path }); err != nil {
 		return err
 	}
@@ -124,6 +124,9 @@ func (r *Runner) conflict(ctx context.Context, op Op) error {
 	}
 	r.model.drained()
 	r.model.struck(op)
+	if f := r.model.view[op.Path]; f != nil && renamed && renamesAreBlind {
+		f.now.vague = true
+	}
 	if err := r.outcome(ctx, op, ours, before); err != nil {
 		return err
 	}
@@ -133,6 +136,10 @@ func (r *Runner) conflict(ctx context.Context, op Op) error {
 // deletesAreBlind says that a name which was removed here, and is still in the store, is
 // deleted there even if somebody replaced the object meanwhile.
 const deletesAreBlind = true
+
+// renamesAreBlind says that a file which was renamed here before it was sent replaces whatever
+// is there, even if somebody else put it there meanwhile.
+const renamesAreBlind = true
 
 // outcome finds what the store made of ours, nil if we deleted it, and of the stranger's op,
 // before which the store held before, nil if nothing.
@@ -205,6 +212,17 @@ func (r *Runner) adoptEither(ctx context.Context, op Op, ours *file) error {
 		r.model.view[op.Path] = f
 	}
 	return err
+}
+
+// surplus reports whether key is a conflict copy of content that was ours once: one more than
+// needed, which harms nobody.
+func (m *Model) surplus(key, body string) bool {
+	for original, contents := range m.tried {
+		if contents[body] && conflictCopy(key, original) {
+			return true
+		}
+	}
+	return false
 }
 
 // conflictCopy reports whether copy is a name that the loser of a conflict over key gets.

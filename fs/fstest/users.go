@@ -343,6 +343,7 @@ func (m *Model) moveFile(f *file, key string) {
 		}
 	}
 	m.put(key, f)
+	m.renamed[key] = true
 }
 
 func (m *Model) moveDir(from, to string) {
@@ -356,5 +357,6 @@ func (m *Model) moveDir(from, to string) {
 	for key, f := range moved {
 		m.drop(key)
 		m.put(to+key[len(from):], f)
+		m.renamed[to+key[len(from):]] = true
 	}
 }

@@ -158,7 +158,7 @@ func (m *Model) Compare(seen map[string]sight) error {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(seen)) {
-		if want[path] == nil && !m.hazyPath(path) {
+		if want[path] == nil && !m.hazyPath(path) && !m.surplus(path, seen[path].data) {
 			return fmt.Errorf("%q is there and should not be", path)
 		}
 	}
