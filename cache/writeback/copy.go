@@ -40,12 +40,12 @@ func (q *Queue) copyOne(m *move, store *bucketStore, src source) error {
 		m.mu.Unlock()
 		var err error
 		made, err = q.copyTo(ctx, m, store, src, to)
-		for n := 0; errors.Is(err, backend.ErrChanged) && !src.strict && n < settleTries; n++ {
+		for n := 0; errors.Is(err, backend.ErrChanged) && n < settleTries; n++ {
 			head, headErr := store.raw.Head(ctx, src.obj.Key)
 			switch {
 			case headErr != nil:
 				return headErr
-			case head.ETag == src.obj.ETag:
+			case head.ETag == src.obj.ETag, src.strict && !q.sentAs(m, head):
 				return err
 			}
 			src.obj = head
@@ -65,6 +65,15 @@ func (q *Queue) copyOne(m *move, store *bucketStore, src source) error {
 		m.mu.Unlock()
 	}
 	return err
+}
+
+// sentAs reports whether head is the base of pending content with something that we sent for
+// it: the bytes that the content needs of its base are the same.
+func (q *Queue) sentAs(m *move, head backend.Object) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[backend.Ref{Bucket: m.bucket, Key: head.Key}]
+	return e != nil && e.base.ours(head)
 }
 
 // refused reports whether err says that a request had no effect.

@@ -211,7 +211,8 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 	f.begun.Add(1)
 	defer f.ended.Add(1)
 	if f.sparse != nil {
-		return f.sparse.writeAt(fd, p, off)
+		n, err := f.sparse.writeAt(fd, p, off)
+		return n, errors.Join(err, f.noteSparse(&sparseRec{ID: f.id, From: off, To: off + int64(n)}))
 	}
 	return fd.WriteAt(p, off)
 }
@@ -233,9 +234,27 @@ func (f *File) Truncate(_ context.Context, size int64) error {
 	f.begun.Add(1)
 	defer f.ended.Add(1)
 	if f.sparse != nil {
-		return f.sparse.truncate(fd, size)
+		f.sparse.truncate(size)
+		return f.noteSparse(&sparseRec{ID: f.id, Cut: true, To: size})
 	}
 	return fd.Truncate(size)
+}
+
+// noteSparse journals a change of a sparse file that is pending. Otherwise, after the death
+// of the process, its last Commit would be found mixed with a part of what was written
+// after that; so it is followed by all of it, as it is with other files.
+func (f *File) noteSparse(r *sparseRec) error {
+	q := f.q
+	q.mu.Lock()
+	var seq uint64
+	if e := f.entry; e != nil && e.want == content && r.To >= r.From {
+		seq = q.j.append(record{Sparse: r})
+	}
+	q.mu.Unlock()
+	if seq == 0 {
+		return nil
+	}
+	return q.j.flush(seq)
 }
 
 // Fd returns the descriptor of the staged file, for reading and writing by the kernel, if

@@ -11,6 +11,7 @@ import (
 type image struct {
 	entries map[backend.Ref]*entryRec
 	unsafe  map[backend.Ref]bool // told behind the last Synced
+	files   map[uint64]*fileRec  // of entries, as they were set last
 	free    map[uint64]freeRec
 	uploads map[uint64]*uploadImage
 	moves   map[uint64]*moveImage
@@ -32,7 +33,7 @@ type moveImage struct {
 
 func newImage() *image {
 	return &image{
-		entries: map[backend.Ref]*entryRec{}, unsafe: map[backend.Ref]bool{}, free: map[uint64]freeRec{},
+		entries: map[backend.Ref]*entryRec{}, unsafe: map[backend.Ref]bool{}, files: map[uint64]*fileRec{}, free: map[uint64]freeRec{},
 		uploads: map[uint64]*uploadImage{}, moves: map[uint64]*moveImage{},
 	}
 }
@@ -86,6 +87,10 @@ func (m *image) apply(l line) {
 		case r.Drop != nil:
 			delete(m.entries, r.Drop.ref())
 			delete(m.unsafe, r.Drop.ref())
+		case r.Sparse != nil:
+			if f := m.files[r.Sparse.ID]; f != nil && f.Sparse {
+				f.change(r.Sparse)
+			}
 		case r.Free != nil:
 			m.free[r.Free.ID] = *r.Free
 			m.lastID = max(m.lastID, r.Free.ID)
@@ -116,11 +121,25 @@ func (m *image) set(r *entryRec, unsafe bool) {
 	delete(m.unsafe, r.ref())
 	if f := r.File; f != nil {
 		delete(m.free, f.ID)
+		m.files[f.ID] = f
 		m.lastID = max(m.lastID, f.ID)
 		if unsafe && !f.Held {
 			m.unsafe[r.ref()] = true
 		}
 	}
+}
+
+// change brings what is known of a sparse file up to date.
+func (r *fileRec) change(c *sparseRec) {
+	set := ranges(r.Ranges)
+	if c.Cut {
+		set.cut(c.To)
+		r.Size, r.BaseN = c.To, min(r.BaseN, c.To)
+	} else {
+		set.add(c.From, c.To)
+		r.Size = max(r.Size, c.To)
+	}
+	r.Ranges = set
 }
 
 func (m *image) up(r uploadRec) {

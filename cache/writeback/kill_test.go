@@ -390,7 +390,7 @@ func compareAcks(t *testing.T, dir string, store backend.Store) {
 		o, doing := last[worker]
 		ops += o.ID
 		if !acceptable(got[worker], model, o, doing) {
-			t.Errorf("%s: while doing %+v (%v)\n%s", worker, o, doing, difference(got[worker], model))
+			t.Errorf("%s: while doing %+v (%v)\n%s%s", worker, o, doing, difference(got[worker], model), history(t, dir, worker))
 		}
 	}
 	t.Logf("%d operations", ops)
@@ -447,6 +447,22 @@ func acceptable(got, model map[string]killFile, o killOp, _ bool) bool {
 	delete(got, o.Key)
 	delete(after, o.Key)
 	return partly && maps.Equal(got, after)
+}
+
+// history is what a worker did last.
+func history(t *testing.T, dir, worker string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "acks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, fmt.Sprintf("%q", worker)) {
+			lines = append(lines, "    "+line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-40):], "")
 }
 
 func difference(got, want map[string]killFile) string {

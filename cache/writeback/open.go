@@ -197,7 +197,7 @@ func (f *File) beSparse(o OpenOptions) error {
 	}
 	f.sparse = &sparse{size: o.Base.Size, baseN: o.Base.Size, base: o.Base, read: o.ReadBase}
 	f.mark = stamp{size: o.Base.Size}
-	return f.fd.Load().Truncate(o.Base.Size)
+	return nil
 }
 
 func (q *Queue) stagePath(ref backend.Ref, o OpenOptions) (*File, error) {

@@ -384,3 +384,52 @@ func TestConflictOfAPartlyStagedFileKeepsAllOfIt(t *testing.T) {
 		w.close()
 	})
 }
+
+// TestSparseFileBeingChangedAtACrash changes a pending file after its last Commit. What the
+// next process finds is all of that, not some of it mixed with what was committed.
+func TestSparseFileBeingChangedAtACrash(t *testing.T) {
+	data := text(4, 300)
+	for _, tt := range []struct {
+		name   string
+		change func(w *queueTest, f *File)
+		want   string
+	}{
+		{"truncated", func(w *queueTest, f *File) { w.ok(f.Truncate(w.t.Context(), 0)) }, ""},
+		{"cut and grown", func(w *queueTest, f *File) {
+			w.ok(f.Truncate(w.t.Context(), 3))
+			w.ok(f.Truncate(w.t.Context(), 6))
+		}, "abc\x00\x00\x00"},
+		{"rewritten", func(w *queueTest, f *File) {
+			w.ok(f.Truncate(w.t.Context(), 0))
+			_, err := f.WriteAt([]byte("other"), 0)
+			w.ok(err)
+		}, "other"},
+		{"written elsewhere", func(w *queueTest, f *File) {
+			_, err := f.WriteAt([]byte("more"), 300)
+			w.ok(err)
+		}, data + "more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				dir := t.TempDir()
+				s := newShelf()
+				w := openIn(t, dir, s)
+				f := w.edit(s.plant("k", data, nil))
+				_, err := f.WriteAt([]byte("abc"), 0)
+				w.ok(err)
+				w.ok(f.Commit(attrsOf("1")))
+				tt.change(w, f)
+				w.crash()
+				w = openIn(t, dir, s)
+				w.Start()
+				w.drain()
+				want := tt.want
+				if len(want) >= len(data) {
+					want = "abc" + want[3:]
+				}
+				w.holds(map[string]string{"k": want})
+				w.close()
+			})
+		})
+	}
+}

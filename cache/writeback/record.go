@@ -16,6 +16,7 @@ import (
 type record struct {
 	Set     *entryRec  `json:"set,omitempty"`     // what is pending for a key
 	Drop    *refRec    `json:"drop,omitempty"`    // nothing is pending for a key any more
+	Sparse  *sparseRec `json:"sparse,omitempty"`  // a change of a sparse file after its last Set
 	Free    *freeRec   `json:"free,omitempty"`    // a staged file that may be deleted
 	Up      *uploadRec `json:"up,omitempty"`      // an upload, without its parts
 	Part    *partRec   `json:"part,omitempty"`    // a part the store has confirmed
@@ -63,6 +64,15 @@ type fileRec struct {
 	Base   *objRec    `json:"b,omitempty"`  // of a sparse file: where the rest is
 	Sparse bool       `json:"s,omitempty"`  // Ranges and Base count
 	BaseN  int64      `json:"bn,omitempty"` // of a sparse file: bytes of Base still visible
+}
+
+// A sparseRec says that [From, To) of a sparse file was written, or that it was cut to To
+// bytes.
+type sparseRec struct {
+	ID   uint64 `json:"id"`
+	From int64  `json:"f,omitempty"`
+	To   int64  `json:"t"`
+	Cut  bool   `json:"x,omitempty"`
 }
 
 // A try is content that was sent to the store and may have arrived without our knowing.

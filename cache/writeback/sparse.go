@@ -102,16 +102,14 @@ func (s *sparse) writeAt(file *os.File, p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func (s *sparse) truncate(file *os.File, size int64) error {
+// truncate leaves the staged file alone: what is cut off is only forgotten, so that the
+// journal can still be right about it.
+func (s *sparse) truncate(size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := file.Truncate(size); err != nil {
-		return err
-	}
 	s.done.cut(size)
 	s.baseN = min(s.baseN, size)
 	s.size = size
-	return nil
 }
 
 // fill stages the bytes of [0, n) that are missing, so that the file is whole.
@@ -173,5 +171,6 @@ func (s *sparse) untouched(from, to int64) bool {
 func (s *sparse) record(r *fileRec) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.Size = s.size
 	r.Sparse, r.Ranges, r.BaseN, r.Base = true, slices.Clone(s.done), s.baseN, newObjRec(s.base)
 }
