@@ -72,7 +72,12 @@ func (n *fileNode) object(ctx context.Context) (backend.Object, error) {
 	if err != nil {
 		return backend.Object{}, err
 	}
-	return n.fs.object(ctx, store, ref)
+	obj, err := n.fs.object(ctx, store, ref)
+	if err == nil && obj.State == backend.Unknown {
+		n.fs.entries.Drop(ref) // it was seen in a listing: Head can tell
+		obj, err = n.fs.object(ctx, store, ref)
+	}
+	return obj, err
 }
 
 func (n *fileNode) jobXattr(name string) (string, bool) {
