@@ -224,6 +224,7 @@ func TestAdoptionAfterALongTime(t *testing.T) {
 func TestNothingIsSentThatIsNotJournalled(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		ref, obj := w.archive("a", 10)
+		synctest.Wait() // the poller reads the journal, too
 		must(t, w.journal.db.Close())
 		if err := w.open(ref, obj); !errors.Is(err, ErrFailed) {
 			t.Errorf("open: %v, want ErrFailed", err)
@@ -232,6 +233,7 @@ func TestNothingIsSentThatIsNotJournalled(t *testing.T) {
 		if b := w.Budget(); b.Objects != 0 {
 			t.Errorf("budget is %+v", b)
 		}
+		synctest.Wait()
 		must(t, errors.Join(w.reopen()))
 	})
 }
