@@ -2,7 +2,8 @@
 # make demo       builds it and mounts a store to play with below ./thawfs-demo
 # make test       everything but the slow tests, on real mounts and real servers, with the race detector
 # make test-slow  the slow tests too: files of many GiB, hours of random operations
-# make bench      benchmarks
+# make bench      workloads on a real mount beside the bare SDK, near and far, and benchmarks of the parts;
+#                 BENCH="-quick -work seqread" narrows it down (go run ./integration/bench -help)
 # make lint       gofmt, gofumpt, go vet, staticcheck
 # make clean      what the above left in this directory
 
@@ -20,7 +21,7 @@ demo: build
 	@./thawfs demo
 
 # The race detector needs cgo; the product does not.
-test test-slow bench: export CGO_ENABLED = 1
+test test-slow: export CGO_ENABLED = 1
 
 # Real S3 servers, built once into .cache and found there by the tests.
 servers:
@@ -34,6 +35,9 @@ test-slow: servers
 	$(GO) test -race -p 1 -timeout 4h ./...
 
 bench: servers
+	@mkdir -p .cache
+	$(GO) run ./integration/bench -json .cache/bench-near.json $(BENCH)
+	$(GO) run ./integration/bench -json .cache/bench-far.json -latency 20ms -rate 90e6 $(BENCH)
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 -timeout 2h ./...
 
 # gofumpt is stricter than gofmt and includes it. The linters have their own module (tools/).

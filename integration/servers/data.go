@@ -29,6 +29,10 @@ func newDataDir(name string) (*dataDir, error) {
 	if roomy("/dev/shm") {
 		base = "/dev/shm"
 	}
+	return newDataDirIn(base, name)
+}
+
+func newDataDirIn(base, name string) (*dataDir, error) {
 	var d *dataDir
 	// Under a lock, so that nobody sweeps a directory that is not locked yet.
 	err := locked("data", func() error {

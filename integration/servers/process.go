@@ -52,8 +52,18 @@ func Start(t testing.TB, name string) *Server {
 	return s
 }
 
+// Run starts a server for a program that is no test, which ends it by Stop. Its data are in a
+// directory below dir.
+func Run(name, dir string) (*Server, error) {
+	return startOn(name, func() (*dataDir, error) { return newDataDirIn(dir, name) })
+}
+
 // start builds what is missing and starts a server of the named kind.
 func start(name string) (*Server, error) {
+	return startOn(name, func() (*dataDir, error) { return newDataDir(name) })
+}
+
+func startOn(name string, newData func() (*dataDir, error)) (*Server, error) {
 	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("no server named %q", name)
@@ -62,7 +72,7 @@ func start(name string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := newDataDir(name)
+	data, err := newData()
 	if err != nil {
 		return nil, err
 	}
