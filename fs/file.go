@@ -208,8 +208,15 @@ func (n *fileNode) Setattr(ctx context.Context, fh fusefs.FileHandle, in *fuse.S
 			return n.fs.errno("truncate", ref, err)
 		}
 	}
-	if changesAttr(in) {
-		if err := n.setAttr(ctx, func(a *fileAttr) { applyAttr(a, in) }); err != nil {
+	if kill := killsPriv(in); changesAttr(in) || kill && n.privileged() {
+		uid, gid := caller(ctx)
+		err := n.setAttr(ctx, func(a *fileAttr) {
+			applyAttr(a, in)
+			if kill {
+				a.dropPriv(uid, gid)
+			}
+		})
+		if err != nil {
 			return n.fs.errno("setattr", ref, err)
 		}
 	}
@@ -217,9 +224,15 @@ func (n *fileNode) Setattr(ctx context.Context, fh fusefs.FileHandle, in *fuse.S
 	return 0
 }
 
+// changesAttr reports whether in asks for more than a size. chown(-1, -1) names nothing at
+// all, and changes the ctime.
 func changesAttr(in *fuse.SetAttrIn) bool {
 	const any = fuse.FATTR_MODE | fuse.FATTR_UID | fuse.FATTR_GID | fuse.FATTR_ATIME | fuse.FATTR_MTIME | fuse.FATTR_ATIME_NOW | fuse.FATTR_MTIME_NOW | fuse.FATTR_CTIME
-	return in.Valid&any != 0
+	return in.Valid&any != 0 || namesNothing(in)
+}
+
+func namesNothing(in *fuse.SetAttrIn) bool {
+	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == 0
 }
 
 // applyAttr changes what in names but the size.

@@ -79,6 +79,9 @@ func (n *fileNode) open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 			return nil, 0, err
 		}
 		h.file = file
+		if truncate {
+			n.writtenBy(ctx)
+		}
 	} else if err := n.openRead(ctx, by); err != nil {
 		return nil, 0, err
 	}
@@ -195,6 +198,7 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 		ref, _ := h.n.ref()
 		return 0, h.n.fs.errno("write", ref, err)
 	}
+	h.n.writtenBy(ctx)
 	return uint32(m), 0
 }
 
