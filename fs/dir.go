@@ -371,6 +371,9 @@ func (d *dirNode) dropChild(name string) {
 	case *fileNode:
 		n.dropLiveLocked()
 		n.deleted = true
+		n.mu.Lock()
+		n.attr.Ctime = time.Now()
+		n.mu.Unlock()
 	case *dirNode:
 		n.deleted = true
 	}

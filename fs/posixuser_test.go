@@ -28,6 +28,11 @@ func asUser(uid, gid int, groups []int, fn func()) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread() // the first thread never ends, and /proc/self is its
+			done <- asUser(uid, gid, groups, fn)
+			return
+		}
 		err := errors.New("the function did not return")
 		defer func() { done <- err }()
 		if uid != 0 {

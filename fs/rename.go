@@ -2,8 +2,10 @@ package fs
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 
@@ -32,6 +34,7 @@ func (d *dirNode) Rename(ctx context.Context, name string, newParent fusefs.Inod
 	if r.from == r.to {
 		return 0
 	}
+	r.stamp(ctx)
 	if r.src.dir {
 		err = r.dir(ctx)
 	} else {
@@ -105,6 +108,28 @@ func (r *renaming) check(ctx context.Context, flags uint32) syscall.Errno {
 		return syscall.EINVAL
 	}
 	return 0
+}
+
+// stamp moves the ctime of what is renamed. The change waits in the queue, so the copy carries
+// it; one that fails is not worth the rename.
+func (r *renaming) stamp(ctx context.Context) {
+	now := func(a *fileAttr) { a.Ctime = time.Now() }
+	c := r.oldDir.GetChild(r.oldName)
+	if c == nil || !r.src.obj.State.Readable() {
+		return
+	}
+	var err error
+	switch n := c.Operations().(type) {
+	case *fileNode:
+		err = n.setAttr(ctx, now)
+	case *dirNode:
+		if r.src.obj.ETag != "" || r.fs.queued(r.from) {
+			err = n.setAttr(ctx, now)
+		}
+	}
+	if err != nil {
+		r.fs.log.Debug("no new ctime", slog.String("key", r.from.String()), slog.Any("err", err))
+	}
 }
 
 // file renames one object. What it replaces stays readable for those who have it open.

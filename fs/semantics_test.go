@@ -681,8 +681,8 @@ func testAttrsPersist(t *testing.T) {
 	when := time.Unix(1_234_567_890, 123_456_789)
 	old := time.Unix(-86_400, 5)
 	m.write("f", "x")
+	must(t, os.Lchown(m.path("f"), 1234, 4321)) // takes the bit, so it is first
 	must(t, os.Chmod(m.path("f"), 0o751|os.ModeSetuid))
-	must(t, os.Lchown(m.path("f"), 1234, 4321))
 	must(t, os.Chtimes(m.path("f"), when, when))
 	m.write("g", "y")
 	m.drain()
