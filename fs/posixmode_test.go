@@ -22,8 +22,12 @@ var kinds = []struct {
 	{"directory", unix.S_IFDIR, func(p *posix, name string) { p.mkdir(name, 0o755, 0, 0) }},
 	{"fifo", unix.S_IFIFO, func(p *posix, name string) { p.ok(unix.Mknod(p.at(name), unix.S_IFIFO|0o644, 0)) }},
 	{"socket", unix.S_IFSOCK, func(p *posix, name string) { p.ok(unix.Mknod(p.at(name), unix.S_IFSOCK|0o644, 0)) }},
-	{"character device", unix.S_IFCHR, func(p *posix, name string) { p.ok(unix.Mknod(p.at(name), unix.S_IFCHR|0o644, int(unix.Mkdev(10, 258)))) }},
-	{"block device", unix.S_IFBLK, func(p *posix, name string) { p.ok(unix.Mknod(p.at(name), unix.S_IFBLK|0o644, int(unix.Mkdev(259, 1048575)))) }},
+	{"character device", unix.S_IFCHR, func(p *posix, name string) {
+		p.ok(unix.Mknod(p.at(name), unix.S_IFCHR|0o644, int(unix.Mkdev(10, 258))))
+	}},
+	{"block device", unix.S_IFBLK, func(p *posix, name string) {
+		p.ok(unix.Mknod(p.at(name), unix.S_IFBLK|0o644, int(unix.Mkdev(259, 1048575))))
+	}},
 	{"link", unix.S_IFLNK, func(p *posix, name string) { p.ok(unix.Symlink("target", p.at(name))) }},
 }
 

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestPosixTimes(t *testing.T) { runPosix(t, utimeCases(), touchCases(), openCases(), truncateCases()) }
+func TestPosixTimes(t *testing.T) {
+	runPosix(t, utimeCases(), touchCases(), openCases(), truncateCases())
+}
 
 func spec(t time.Time) unix.Timespec {
 	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
