@@ -1,13 +1,17 @@
 package s3
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	nvme "github.com/minio/crc64nvme"
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/integration/servers"
@@ -81,12 +85,13 @@ func TestRequestsOfAnOperation(t *testing.T) {
 			}
 			return nil
 		}},
-		{"put", 2, func() error { put("new", backend.Cond{}); return nil }},
-		{"put if absent", 2, func() error { put("newer", backend.Cond{IfAbsent: true}); return nil }},
-		{"put if match", 2, func() error { put("k", backend.Cond{IfMatch: obj.ETag}); return nil }},
-		{"copy", 2, func() error { _, err := s.Copy(ctx, obj, "copy", backend.CopyOptions{}); return err }},
+		{"put", 1, func() error { put("new", backend.Cond{}); return nil }},
+		{"put if absent", 1, func() error { put("newer", backend.Cond{IfAbsent: true}); return nil }},
+		{"put if match", 1, func() error { put("k", backend.Cond{IfMatch: obj.ETag}); return nil }},
+		{"copy", 1, func() error { _, err := s.Copy(ctx, obj, "copy", backend.CopyOptions{}); return err }},
+		{"upload of two parts", 4, func() error { return uploadTwo(ctx, s, "parts") }},
 		{"delete", 1, func() error { return s.Delete(ctx, "copy") }},
-		{"delete batch", 1, func() error { return s.DeleteBatch(ctx, []string{"k", "new", "newer", "warm"})["k"] }},
+		{"delete batch", 1, func() error { return s.DeleteBatch(ctx, []string{"k", "new", "newer", "warm", "parts"})["k"] }},
 		{"delete bucket", 2, func() error { return svc.DeleteBucket(ctx, s.bucket) }},
 	} {
 		n.Store(0)
@@ -97,6 +102,28 @@ func TestRequestsOfAnOperation(t *testing.T) {
 			t.Errorf("%s took %d requests, want %d", tt.name, got, tt.want)
 		}
 	}
+}
+
+// uploadTwo stores an object in two parts.
+func uploadTwo(ctx context.Context, s *Store, key string) error {
+	up, err := s.NewUpload(ctx, key, backend.PutOptions{Attrs: backend.Attrs{Meta: map[string]string{"a": "b"}}})
+	if err != nil {
+		return err
+	}
+	content := strings.Repeat("x", 5*mib)
+	var parts []backend.Part
+	for i := range 2 {
+		p, err := s.UploadPart(ctx, up, i+1, section(content), nvme.Checksum([]byte(content)))
+		if err != nil {
+			return err
+		}
+		parts = append(parts, p)
+	}
+	obj, err := s.Complete(ctx, up, parts, backend.PutOptions{})
+	if err == nil && obj.Meta["a"] != "b" {
+		err = fmt.Errorf("Complete tells Meta %q", obj.Meta)
+	}
+	return err
 }
 
 func TestWrongCredentialsAreSaidToBeThat(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -28,7 +29,7 @@ type wireAttrs struct {
 
 // wire prepares attributes for a request, or fails with ErrInvalid for what no header can hold.
 func wire(a backend.Attrs) (wireAttrs, error) {
-	w := wireAttrs{meta: make(map[string]string, len(a.Meta))}
+	w := wireAttrs{meta: make(map[string]string, len(a.Meta)), contentType: aws.String(defaultType)}
 	// Naming the default class would only trouble servers that know no classes.
 	if a.Class != standard {
 		w.class = types.StorageClass(a.Class)
@@ -45,7 +46,9 @@ func wire(a backend.Attrs) (wireAttrs, error) {
 		}
 		switch name {
 		case "content-type":
-			w.contentType = &value
+			if value != "" {
+				w.contentType = &value
+			}
 		case "content-encoding":
 			w.encoding = &value
 		case "content-language":
@@ -145,11 +148,18 @@ func token(name string) bool {
 	return name != ""
 }
 
-// clone copies attributes, so that an Object handed out shares no map with its caller's options.
+// clone is what an object has that is sent with attributes. It copies them, so that an Object handed out shares no map with its caller's options.
 func clone(a backend.Attrs) backend.Attrs {
 	meta, header := map[string]string{}, map[string]string{}
 	maps.Copy(meta, a.Meta)
-	maps.Copy(header, a.Header)
+	for name, value := range a.Header {
+		if value = strings.TrimSpace(value); value != "" { // as it arrives
+			header[name] = value
+		}
+	}
+	if header["content-type"] == "" {
+		header["content-type"] = defaultType
+	}
 	if a.Class == "" {
 		a.Class = standard
 	}

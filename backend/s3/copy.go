@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -126,7 +127,10 @@ func (s *Store) copyWhole(ctx context.Context, from backend.Object, to string, o
 	if err != nil {
 		return backend.Object{}, changed(opts.Cond, err)
 	}
-	return s.stored(ctx, made), nil
+	if s.svc.custom && s.svc.server.Load() != minIO {
+		return s.asked(ctx, made, false), nil // it may have kept what it should not have, see copy
+	}
+	return s.stored(ctx, made, middleware.Metadata{}), nil
 }
 
 // copyInParts copies src, just looked at, by a multipart upload, whose completion is
@@ -145,8 +149,9 @@ func (s *Store) copyInParts(ctx context.Context, src backend.Object, to string, 
 	}
 	parts, err := s.copyParts(ctx, up, src)
 	var obj backend.Object
+	var answer middleware.Metadata
 	if err == nil {
-		obj, err = s.complete(ctx, up, parts, put)
+		obj, answer, err = s.complete(ctx, up, parts, put)
 		obj.Attrs = clone(put.Attrs)
 	}
 	if err != nil {
@@ -157,7 +162,7 @@ func (s *Store) copyInParts(ctx context.Context, src backend.Object, to string, 
 		}
 		return backend.Object{}, err
 	}
-	return s.stored(ctx, obj), nil
+	return s.stored(ctx, obj, answer), nil
 }
 
 // copyParts copies all of src as parts, several at a time.

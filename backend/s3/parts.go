@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -37,6 +38,7 @@ func (s *Store) NewUpload(ctx context.Context, key string, opts backend.PutOptio
 	if err != nil {
 		return backend.Upload{}, s.fail(ctx, "begin upload", key, err)
 	}
+	s.begun.add(up, opts.Attrs)
 	return up, nil
 }
 
@@ -121,6 +123,11 @@ func (s *Store) exists(ctx context.Context, up backend.Upload) error {
 	_, err := s.client.ListParts(ctx, &awss3.ListPartsInput{
 		Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MaxParts: aws.Int32(1),
 	})
+	return overUpload(err)
+}
+
+// overUpload makes ErrNotExist of the ways to say that an upload is unknown.
+func overUpload(err error) error {
 	if noUpload(err) {
 		return fmt.Errorf("%w: the upload is finished, aborted or never was (%s)", backend.ErrNotExist, codeOf(err))
 	}
@@ -140,41 +147,43 @@ func (s *Store) lost(ctx context.Context, up backend.Upload, err error) error {
 
 // Complete implements backend.PartUploader.
 func (s *Store) Complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
-	obj, err := s.complete(ctx, up, parts, opts)
+	obj, answer, err := s.complete(ctx, up, parts, opts)
 	if err != nil {
 		return backend.Object{}, s.fail(ctx, "complete upload", up.Key, err)
 	}
-	return s.stored(ctx, obj), nil
+	obj.Attrs = s.begun.get(up)
+	s.begun.remove(up)
+	return s.stored(ctx, obj, answer), nil
 }
 
-func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (backend.Object, error) {
+func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend.Part, opts backend.PutOptions) (obj backend.Object, answer middleware.Metadata, err error) {
 	last := 0
 	for _, p := range parts {
 		if p.Number <= last {
-			return backend.Object{}, fmt.Errorf("%w: part %d follows part %d", backend.ErrInvalid, p.Number, last)
+			return obj, answer, fmt.Errorf("%w: part %d follows part %d", backend.ErrInvalid, p.Number, last)
 		}
 		last = p.Number
 	}
 	if len(parts) == 0 {
-		return backend.Object{}, fmt.Errorf("%w: no parts", backend.ErrInvalid)
+		return obj, answer, fmt.Errorf("%w: no parts", backend.ErrInvalid)
 	}
 	whole, err := wholeCRC(parts, opts.CRC64NVME)
 	if err != nil {
-		return backend.Object{}, err
+		return obj, answer, err
 	}
 	in := &awss3.CompleteMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID, MultipartUpload: &types.CompletedMultipartUpload{}}
 	// versitygw calls it a success to complete an upload that was aborted, if only the key
 	// exists; moto breaks down.
-	if s.svc.custom {
+	if s.svc.custom && s.svc.server.Load() != minIO {
 		if err := s.exists(ctx, up); err != nil {
-			return backend.Object{}, err
+			return obj, answer, err
 		}
 	}
 	checked := s.declares(s.svc.parts.now())
 	if checked && whole != nil {
 		in.ChecksumCRC64NVME, in.ChecksumType = encodeCRC(*whole), types.ChecksumTypeFullObject
 	}
-	obj := backend.Object{Key: up.Key}
+	obj.Key = up.Key
 	for _, p := range parts {
 		c := types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: quoted(p.ETag)}
 		if checked && p.CRC != 0 {
@@ -187,15 +196,16 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 		in.IfMatch, in.IfNoneMatch = conditions(c)
 		out, err := s.client.CompleteMultipartUpload(ctx, in, s.client.waiting)
 		if err == nil {
-			obj.ETag = bare(out.ETag)
+			obj.ETag, answer = bare(out.ETag), out.ResultMetadata
 		}
 		return err
 	})
-	return obj, err
+	return obj, answer, overUpload(err)
 }
 
 // Abort implements backend.PartUploader.
 func (s *Store) Abort(ctx context.Context, up backend.Upload) error {
+	s.begun.remove(up)
 	_, err := s.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &s.bucket, Key: &up.Key, UploadId: &up.ID})
 	if err != nil && !noUpload(err) {
 		return s.fail(ctx, "abort upload", up.Key, err)

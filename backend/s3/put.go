@@ -9,6 +9,7 @@ import (
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -18,34 +19,33 @@ import (
 // The SDK tries again when an answer is lost. If the first attempt had succeeded, a conditional
 // second one fails with ErrChanged: nothing in the answer tells our own version from another's.
 func (s *Store) Put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (backend.Object, error) {
-	obj, err := s.put(ctx, key, body, opts)
+	obj, answer, err := s.put(ctx, key, body, opts)
 	if err != nil {
 		return backend.Object{}, s.fail(ctx, "put", key, err)
 	}
-	return s.stored(ctx, obj), nil
+	return s.stored(ctx, obj, answer), nil
 }
 
-func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (backend.Object, error) {
+func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (obj backend.Object, answer middleware.Metadata, err error) {
 	if err := s.checkKey(key); err != nil {
-		return backend.Object{}, err
+		return obj, answer, err
 	}
 	if limit := s.PartLimits().MaxPut; body.Size() > limit {
-		return backend.Object{}, fmt.Errorf("%w: %d bytes, one request takes %d", backend.ErrTooLarge, body.Size(), limit)
+		return obj, answer, fmt.Errorf("%w: %d bytes, one request takes %d", backend.ErrTooLarge, body.Size(), limit)
 	}
 	attrs, err := wire(opts.Attrs)
 	if err != nil {
-		return backend.Object{}, err
+		return obj, answer, err
 	}
-	var obj backend.Object
 	err = s.under(ctx, key, opts.Cond, &s.svc.can.putMatch, &s.svc.can.putAbsent, func(c backend.Cond) error {
 		for {
 			p, err := s.svc.sums.prepare(body, opts.CRC64NVME)
 			if err != nil {
 				return err
 			}
-			made, err := s.putOnce(ctx, key, p, attrs, c)
+			made, told, err := s.putOnce(ctx, key, p, attrs, c)
 			if err == nil {
-				obj = made
+				obj, answer = made, told
 			}
 			if err == nil || !s.svc.sums.refused(err, p.how) {
 				return unnamable(c, err)
@@ -53,10 +53,10 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 		}
 	})
 	obj.Attrs = clone(opts.Attrs)
-	return obj, err
+	return obj, answer, err
 }
 
-func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireAttrs, c backend.Cond) (backend.Object, error) {
+func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireAttrs, c backend.Cond) (backend.Object, middleware.Metadata, error) {
 	size := p.body.Size()
 	body := p.reader()
 	in := &awss3.PutObjectInput{
@@ -69,13 +69,13 @@ func (s *Store) putOnce(ctx context.Context, key string, p *sending, attrs wireA
 	in.IfMatch, in.IfNoneMatch = conditions(c)
 	out, err := s.client.PutObject(ctx, in, unsigned, with(attrs.apiOptions()...))
 	if err != nil {
-		return backend.Object{}, cmp.Or(body.failure(), err)
+		return backend.Object{}, middleware.Metadata{}, cmp.Or(body.failure(), err)
 	}
 	etag := bare(out.ETag)
 	if err := p.confirm(out.ChecksumCRC64NVME, etag, out.ServerSideEncryption, out.SSECustomerAlgorithm); err != nil {
-		return backend.Object{}, err
+		return backend.Object{}, middleware.Metadata{}, err
 	}
-	return backend.Object{Key: key, Size: size, ETag: etag}, nil
+	return backend.Object{Key: key, Size: size, ETag: etag}, out.ResultMetadata, nil
 }
 
 // unnamable finds the keys that a server has no way for: nothing else is missing for a PUT

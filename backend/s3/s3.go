@@ -66,6 +66,7 @@ type Service struct {
 	// custom is set for endpoints that are not Amazon's own.
 	custom bool
 	server atomic.Int32 // which it calls itself, see keys.go
+	keeps  atomic.Int32 // whether it stores just what it is sent, see known.go
 
 	mu      sync.Mutex         // leaf; guards regions
 	regions map[string]*client // by region
@@ -83,6 +84,7 @@ type Store struct {
 	svc    *Service
 	bucket string
 	client *client
+	begun  begun
 }
 
 var (

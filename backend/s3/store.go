@@ -67,20 +67,6 @@ func (s *Store) explain(ctx context.Context, key string, err error) error {
 	return told
 }
 
-// stored completes what a change has returned with what a HEAD tells of it: S3's answer to a
-// PUT names neither the time nor the attributes it has given the object. If the HEAD fails, or
-// somebody else has changed the object since, the change was made nevertheless, and made is the
-// best that is known of it (its Meta is nil if that is not known).
-func (s *Store) stored(ctx context.Context, made backend.Object) backend.Object {
-	if obj, err := s.head(ctx, made.Key); err == nil && obj.ETag == made.ETag {
-		return obj
-	}
-	if made.ModTime.IsZero() {
-		made.ModTime = modTime(aws.Time(time.Now()))
-	}
-	return made
-}
-
 // Delete implements backend.Store.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := s.checkKey(key); err != nil {
