@@ -61,6 +61,7 @@ type Options struct {
 // Stats are counters since New and gauges of this moment.
 type Stats struct {
 	Bytes, Capacity int64 // on disk
+	Pinned          int64 // of Bytes, what pins keep
 	Files           int   // object versions on disk
 	Memory          int64 // bytes of buffers in use
 	Hits, Misses    int64 // pieces of reads that were here, and those that waited for the store
@@ -214,8 +215,8 @@ func (c *Cache) Stats() Stats {
 		Corrupt:   n.corrupt.Load(),
 	}
 	if c.disk != nil {
-		s.Capacity = c.disk.capacity
-		s.Bytes, s.Files = c.disk.usage()
+		s.Bytes, s.Files, s.Capacity = c.disk.usage()
+		s.Pinned = c.disk.pinnedBytes()
 	}
 	return s
 }

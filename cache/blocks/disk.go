@@ -45,7 +45,6 @@ var (
 // for a while.
 type disk struct {
 	dir      string
-	capacity int64 // bytes
 	unit     int64 // bytes; what the file system allocates at a time
 	log      *slog.Logger
 	count    *counters
@@ -59,9 +58,11 @@ type disk struct {
 	journal *journal // its lock is taken before mu
 
 	mu       sync.Mutex
+	capacity int64 // bytes
 	versions map[id]*version
 	byRef    map[uint64][]*version
 	policy   *policy // blocks of all versions but pinned ones
+	pins     *pins   // names of which everything stays
 	used     int64   // bytes; sum of alloc, of directories and of what is reserved for writes
 	lent     []*version
 	swept    time.Time // when lent was last looked through
@@ -80,6 +81,10 @@ func newDisk(o Options, queue int, count *counters) (*disk, error) {
 	lock, err := lockDir(o.Dir)
 	if err != nil {
 		return nil, err
+	}
+	pins, err := loadPins(o.Dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load pins: %w", err), lock.Close())
 	}
 	idle, err := simplelru.NewLRU[*version, *handle](math.MaxInt, nil)
 	if err != nil {
@@ -100,6 +105,7 @@ func newDisk(o Options, queue int, count *counters) (*disk, error) {
 		versions: map[id]*version{},
 		byRef:    map[uint64][]*version{},
 		policy:   newPolicy(o.Capacity),
+		pins:     pins,
 		idle:     idle,
 		gen:      uint64(time.Now().UnixNano()), // above those of every earlier run
 	}
@@ -273,4 +279,5 @@ func (d *disk) unpinLocked(v *version) {
 func (d *disk) enterLocked(v *version) {
 	d.versions[v.id] = v
 	d.byRef[v.ref] = append(d.byRef[v.ref], v)
+	d.keepNewestLocked(v.ref)
 }

@@ -19,7 +19,8 @@ func (d *disk) reserve(n int64) bool {
 	d.sweep(false)
 	for {
 		d.mu.Lock()
-		over := d.used+d.journal.bytes()+n > d.capacity
+		capacity := d.capacity
+		over := d.used+d.journal.bytes()+n > capacity
 		if !over {
 			d.used += n
 		}
@@ -29,7 +30,7 @@ func (d *disk) reserve(n int64) bool {
 		switch {
 		case !over:
 			return true
-		case n > d.capacity:
+		case n > capacity:
 			return false
 		case found:
 			d.evict(v, k)
@@ -152,7 +153,7 @@ func (d *disk) remove(v *version) {
 // removeEmpty removes a version that nothing was written for: no block of it could be evicted.
 func (d *disk) removeEmpty(v *version) {
 	d.mu.Lock()
-	empty := len(v.blocks) == 0 && !v.pinned() && !v.gone
+	empty := len(v.blocks) == 0 && !v.busy() && !v.gone
 	d.mu.Unlock()
 	if empty {
 		d.remove(v)

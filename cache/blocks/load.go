@@ -40,7 +40,7 @@ func (d *disk) load() error {
 			}
 			d.settleLocked(v, n)
 		}
-		d.byRef[v.ref] = append(d.byRef[v.ref], v)
+		d.enterLocked(v)
 	}
 	d.journal.io.Lock()
 	err = d.rewrite(false)

@@ -24,6 +24,7 @@ type version struct {
 	alloc   int64 // bytes on disk when last looked at, see allocated
 	fills   int   // Fills at work: nothing is evicted
 	lent    bool  // somebody else may have the file open: nothing is evicted, see lease.go
+	kept    bool  // of a pinned name: nothing is evicted, see pin.go
 	used    bool  // File answered from it since it was lent
 	asOne   bool  // evict only as a whole: whether others have it open cannot be told
 	summing bool  // queued for the summer
@@ -65,7 +66,10 @@ func blockOf(g int64) (index uint32, bit uint8) {
 
 func (v *version) key(index uint32) blockKey { return blockKey{v.id, index} }
 
-func (v *version) pinned() bool { return v.fills > 0 || v.lent }
+func (v *version) pinned() bool { return v.busy() || v.kept }
+
+// busy reports whether somebody is at work with the file.
+func (v *version) busy() bool { return v.fills > 0 || v.lent }
 
 func (v *version) whole() bool { return v.valid == granules(v.size) }
 

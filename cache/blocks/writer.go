@@ -234,11 +234,11 @@ func (d *disk) storeNow(ctx context.Context, s source, g int64, data []byte) err
 	}
 }
 
-// usage is what the cache takes on disk, in bytes and files.
-func (d *disk) usage() (bytes int64, files int) {
+// usage is what the cache takes on disk, in bytes and files, and the bytes it may.
+func (d *disk) usage() (bytes int64, files int, capacity int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.used + d.journal.size + fileCharge, len(d.versions)
+	return d.used + d.journal.size + fileCharge, len(d.versions), d.capacity
 }
 
 // empty returns a file without bytes that nobody else knows.
