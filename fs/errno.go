@@ -55,6 +55,9 @@ func toErrno(err error) (errno syscall.Errno, ok bool) {
 // errno answers a request with err, and logs what the caller cannot be told by an errno.
 func (f *FS) errno(op string, ref backend.Ref, err error) syscall.Errno {
 	errno, ok := toErrno(err)
+	if errno == syscall.EIO {
+		f.failures.Add(1)
+	}
 	if !ok || errno == syscall.EIO || errno == syscall.EACCES {
 		f.log.Warn("request failed", slog.String("op", op), slog.String("key", ref.String()), slog.Any("err", err), slog.String("errno", errno.Error()))
 	}

@@ -121,6 +121,7 @@ type FS struct {
 	temps  tempSeq
 	// passthrough is set when the kernel can read and write local files by itself.
 	passthrough atomic.Bool
+	failures    atomic.Int64 // requests of programs answered with EIO
 
 	// tree guards parent and comp of every node and live. It is taken before a node's
 	// own lock and never held across I/O.

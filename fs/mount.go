@@ -142,6 +142,9 @@ func (m *Mount) Unmount() error { return m.server.Unmount() }
 // Wait returns when it is unmounted, by whomever.
 func (m *Mount) Wait() { m.server.Wait() }
 
+// SetDebug has every FUSE request logged, or no more.
+func (m *Mount) SetDebug(on bool) { m.server.SetDebug(on) }
+
 // Mountpoint is the directory it is mounted on.
 func (m *Mount) Mountpoint() string { return m.mountpoint }
 

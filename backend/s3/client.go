@@ -202,12 +202,13 @@ func (l sdkLogger) Logf(_ logging.Classification, format string, v ...any) {
 	l.log.Debug("sdk", "remark", fmt.Sprintf(format, v...))
 }
 
-// wrap lays the tests' hook around an HTTP client.
+// wrap lays the meter and the tests' hook around an HTTP client.
 func (s *Service) wrap(c aws.HTTPClient) aws.HTTPClient {
-	if s.o.Wrap == nil {
-		return c
+	rt := s.meter.Transport(unwrapped{c}, operation)
+	if s.o.Wrap != nil {
+		rt = s.o.Wrap(rt)
 	}
-	return wrapped{s.o.Wrap(unwrapped{c})}
+	return wrapped{rt}
 }
 
 type (

@@ -63,6 +63,7 @@ type Service struct {
 	sums   *checksums // of whole objects
 	parts  *checksums // of parts: a server may know the one and not the other
 	can    *abilities
+	meter  backend.Meter
 	// custom is set for endpoints that are not Amazon's own.
 	custom bool
 	server atomic.Int32 // which it calls itself, see keys.go

@@ -24,6 +24,9 @@ import (
 //	GET  /v1/status    status; ?jobs=1 with all jobs
 //	GET  /v1/ls        ?path=REL, ?recursive=1; a stream (stream.go) of entries
 //	POST /v1/restore   of a restoreRequest; a stream of restoreEvents
+//	POST /v1/flush     ?path=REL; a stream of flushed
+//	GET  /v1/cache/    and POST /v1/cache/drop, pin, unpin, limit?bytes=N; ?path=REL; streams of cached
+//	GET  /v1/log/level and POST ?level=WORD; logState
 //
 // curl --unix-socket /run/thawfs/XXXX.sock http://thawfs/v1/mount shows it.
 
@@ -87,6 +90,9 @@ func (d *daemon) control() http.Handler {
 		answer(w, left, err)
 	})
 	d.archive(mux)
+	mux.HandleFunc("POST /v1/flush", d.flush)
+	d.caches(mux)
+	d.logs(mux)
 	return mux
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/fs"
 )
 
@@ -22,7 +23,9 @@ type daemon struct {
 	about        about
 	log          *slog.Logger
 	drainTimeout time.Duration
-	line         *progress    // for who watches it in the foreground
+	line         *progress      // for who watches it in the foreground
+	meter        *backend.Meter // of the driver; nil if it makes no requests
+	level        *slog.LevelVar
 	release      func() error // after run: gives free what it was made of
 
 	leave  chan struct{} // closed when the rest shall stay in the journal

@@ -35,9 +35,10 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
-func (o *options) level() slog.Level {
+// levelOf is the level that a choice names.
+func levelOf(c choice) slog.Level {
 	var l slog.Level
-	_ = l.UnmarshalText([]byte(o.logLevel.value)) // a choice holds nothing else
+	_ = l.UnmarshalText([]byte(c.value)) // a choice holds nothing else
 	return l
 }
 

@@ -100,7 +100,7 @@ func (o *options) check() error {
 		flag string
 		is   byteSize
 		min  byteSize
-	}{{"cache-size", o.cacheSize, 16 << 20}, {"spool-size", o.spoolSize, 16 << 20}, {"memory", o.memory, 16 << 20}} {
+	}{{"cache-size", o.cacheSize, leastSize}, {"spool-size", o.spoolSize, leastSize}, {"memory", o.memory, leastSize}} {
 		if size.is < size.min && (size.is != 0 || size.flag != "spool-size") {
 			return usage("--"+size.flag+" is too small to work with", "Give it at least "+size.min.String()+".")
 		}

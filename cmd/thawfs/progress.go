@@ -41,6 +41,14 @@ func (p *progress) show(now pending) {
 	p.drawn = true
 }
 
+// say draws a line of other words.
+func (p *progress) say(line string) {
+	if p.w != nil {
+		fmt.Fprint(p.w, "\r\033[K"+line)
+		p.drawn = true
+	}
+}
+
 // text is the line: what is left, how fast, how long still.
 func (p *progress) text(now pending) string {
 	s := fmt.Sprintf("Sending: %s left", now)

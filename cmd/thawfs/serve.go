@@ -27,6 +27,7 @@ type job struct {
 	mountpoint string // as mountPath makes it
 	helper     bool   // mount(8) called
 	stderr     io.Writer
+	levels     *slog.LevelVar // of the log, from openLogger on
 }
 
 // open makes the driver for the source.
@@ -114,6 +115,10 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 	}
 	undo.add(func() { takeDown(m) })
 	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout, newProgress(j.watcher(to)))
+	d.level = j.levels
+	if m, ok := service.(backend.Metered); ok {
+		d.meter = m.Meter()
+	}
 	d.release = func() error {
 		if file != nil {
 			return errors.Join(file.Close(), cache.Close())
@@ -158,10 +163,12 @@ func (j *job) claim() (*cacheDir, error) {
 
 // openLogger logs to the terminal in the foreground unless a file is named.
 func (j *job) openLogger(dir string) (*slog.Logger, *os.File, error) {
+	j.levels = new(slog.LevelVar)
+	j.levels.Set(levelOf(j.logLevel))
 	path := j.logFile
 	if path == "" {
 		if j.foreground {
-			return newLogger(j.stderr, j.level()), nil, nil
+			return newLogger(j.stderr, j.levels), nil, nil
 		}
 		path = filepath.Join(dir, "thawfs.log")
 	}
@@ -173,7 +180,7 @@ func (j *job) openLogger(dir string) (*slog.Logger, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return newLogger(f, j.level()), f, nil
+	return newLogger(f, j.levels), f, nil
 }
 
 // newStore reports whether mounting will create the store.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,4 +79,12 @@ func localObject(t *testing.T, dir, bucket, key string) string {
 		t.Fatal(err)
 	}
 	return getObject(t, s, key)
+}
+
+func putObject(t *testing.T, s backend.Store, key, content string) {
+	t.Helper()
+	body := strings.NewReader(content)
+	if _, err := s.Put(t.Context(), key, io.NewSectionReader(body, 0, body.Size()), backend.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }
