@@ -44,12 +44,12 @@ var (
 // Nothing that fails here fails a read: methods answer "not here" and the disk is left alone
 // for a while.
 type disk struct {
-	dir      string
-	unit     int64 // bytes; what the file system allocates at a time
-	log      *slog.Logger
-	count    *counters
-	lock     *os.File
-	scratch  sync.Pool // of *[scratchSize]byte
+	dir     string
+	unit    int64 // bytes; what the file system allocates at a time
+	log     *slog.Logger
+	count   *counters
+	lock    *os.File
+	scratch sync.Pool // of *[scratchSize]byte
 
 	jobs    chan job      // granules to write, see writer.go
 	sums    chan *version // files to compare or sum, see sums.go
