@@ -207,6 +207,9 @@ func (q *Queue) dropAttrsLocked(e *entry, err error) {
 	if f := e.file; f != nil {
 		f.failLocked(err) // its base stays: a Commit of other content will meet the same stranger
 		f.stored = storedAs{}
+		if f.refs == 0 { // closed while the attributes were on their way: nobody else ends it
+			q.retireLocked(e)
+		}
 		return
 	}
 	q.forgetLocked(e)

@@ -44,7 +44,8 @@ type machine struct {
 	open  []*modelOpen
 	n     int
 	rnd   *rand.Rand
-	down  bool
+	down  bool // no request succeeds
+	wild  bool // some fail
 	bare  bool
 }
 
@@ -285,7 +286,9 @@ func (m *machine) rename() {
 	if !ok || m.down || to == from {
 		return
 	}
-	m.ok(m.w.Rename(context.Background(), ref(from), ref(to), m.seen(from)))
+	if m.stormy(m.w.Rename(context.Background(), ref(from), ref(to), m.seen(from))) {
+		return
+	}
 	m.unname(to, "")
 	m.unname(from, to)
 	m.files[to] = m.files[from]
@@ -302,7 +305,9 @@ func (m *machine) renameTree() {
 			return
 		}
 	}
-	m.ok(m.w.RenameTree(context.Background(), "b", from, to))
+	if m.stormy(m.w.RenameTree(context.Background(), "b", from, to)) {
+		return
+	}
 	for key, f := range maps.Clone(m.files) {
 		if rest, ok := strings.CutPrefix(key, from); ok {
 			delete(m.files, key)
@@ -312,14 +317,25 @@ func (m *machine) renameTree() {
 	}
 }
 
+// stormy reports whether a rename gave up because requests failed again and again. Nothing
+// has changed then.
+func (m *machine) stormy(err error) bool {
+	if errors.Is(err, backend.ErrUnavailable) && m.wild {
+		return true
+	}
+	m.ok(err)
+	return false
+}
+
 // weather changes how reliable the store is.
 func (m *machine) weather() {
-	m.down = false
+	m.down, m.wild = false, false
 	switch m.rnd.IntN(4) {
 	case 0:
 		m.down = true
 		m.shelf.setFail(func(string, string, bool) error { return backend.ErrUnavailable })
 	case 1, 2:
+		m.wild = true
 		rnd := rand.New(rand.NewPCG(m.rnd.Uint64(), 0))
 		m.shelf.setFail(oneByOne(func(_, _ string, done bool) error {
 			if rnd.IntN(5) == 0 {
@@ -413,8 +429,15 @@ func (m *machine) compareFile(p Pending, want map[string]modelFile) {
 	if p.File == nil || m.down {
 		return
 	}
+	// Reading takes time, in which the file may be sent and handed over: only Reader holds it.
+	file, ok, err := m.w.Reader(p.Ref)
+	m.ok(err)
+	if !ok {
+		return
+	}
+	defer func() { m.ok(file.Close()) }()
 	buf := make([]byte, len(f.data)+1)
-	n, err := p.File.ReadAt(context.Background(), buf, 0)
+	n, err := file.ReadAt(context.Background(), buf, 0)
 	if errors.Is(err, backend.ErrUnavailable) {
 		return
 	}

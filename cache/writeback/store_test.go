@@ -111,6 +111,13 @@ func (s *shelf) setFail(f func(op, key string, done bool) error) {
 	s.fail = f
 }
 
+// setDelay makes each request take d.
+func (s *shelf) setDelay(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delay = d
+}
+
 func (s *shelf) content(key string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -98,6 +98,32 @@ func TestNobodyOverwritesWhatHeHasNotSeen(t *testing.T) {
 	})
 }
 
+// TestAFileClosedWhileItsAttributesMeetAStranger looks at what is shown of a file whose bytes
+// are in the store, when a stranger replaces it before its new attributes arrive.
+func TestAFileClosedWhileItsAttributesMeetAStranger(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newShelf()
+		w := open(t, s)
+		w.Start()
+		f := w.write("k", "ours")
+		w.ok(f.Sync(t.Context()))
+		w.ok(w.SetAttrs(ref("k"), backend.Object{}, attrsOf("new")))
+		s.plant("k", "theirs", nil)
+		s.setDelay(time.Minute)
+		time.Sleep(30 * time.Second) // the copy is under way
+		w.ok(f.Close())
+		time.Sleep(10 * time.Minute)
+		if p, ok := w.Find(ref("k")); ok {
+			t.Errorf("after the last close our version is still shown: %+v", p)
+		}
+		w.holds(map[string]string{"k": "theirs"})
+		if n := len(w.files); n > 0 {
+			t.Errorf("%d staged files are left", n)
+		}
+		w.close()
+	})
+}
+
 func withKey(o backend.Object, key string) backend.Object {
 	o.Key = key
 	return o

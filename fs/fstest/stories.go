@@ -117,6 +117,15 @@ func Regressions() map[string]string {
 			save a 5 a
 			rename a b
 		`,
+		"a stranger's version was hidden by a file that was closed while its attributes were sent": `
+			setup delay=1h
+			open 0 a rw+create
+			fsync 0
+			chmod a 0600
+			put a 100 b ""
+			wait
+			look
+		`,
 		"the data of a directory's marker is a file": `
 			setup delay=20ms look=true
 			put d/ 70000 b ann
