@@ -161,8 +161,8 @@ func checksum(ctx context.Context, store backend.Store, obj backend.Object) (uin
 
 // conflictLocked gives way to theirs: what is pending gets a name of its own, on which it is
 // sent like any new file. Those who wait for it hear ErrChanged.
-func (q *Queue) conflictLocked(j *job, theirs backend.Object) {
-	e := j.e
+func (q *Queue) conflictLocked(j *job, out outcome) {
+	e, theirs := j.e, *out.theirs
 	defer q.settleLocked()
 	if e.want != attrs || e.file == nil {
 		e.base = knownBase(theirs)
@@ -180,6 +180,10 @@ func (q *Queue) conflictLocked(j *job, theirs backend.Object) {
 		return
 	}
 	f := e.file
+	if out.stranded && f == j.file {
+		q.strandLocked(e, err)
+		return
+	}
 	recs := q.cancelUploadLocked(f)
 	to := q.conflictRefLocked(e)
 	n := q.entryLocked(to, base{known: true})

@@ -18,6 +18,8 @@ type outcome struct {
 	// theirs is the object of somebody else that stands in the way; ETag "" if somebody
 	// deleted what the change was for.
 	theirs *backend.Object
+	// stranded content cannot even be sent under another name; see strand.
+	stranded bool
 }
 
 // finish takes note of an outcome. A success is told in this order: the journal, Stored,
@@ -210,7 +212,7 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	q.health.probing = false
 	if out.theirs != nil {
 		q.answeredLocked()
-		q.conflictLocked(j, *out.theirs)
+		q.conflictLocked(j, out)
 		j.cancel()
 		q.running--
 		kick(q.wake)

@@ -60,6 +60,8 @@ func (f *File) rebase(ctx context.Context, err error) error {
 	}
 	head, headErr := store.raw.Head(ctx, ref.Key)
 	switch {
+	case errors.Is(headErr, backend.ErrNotExist): // not to be taken for an upload that is gone
+		return &backend.Error{Op: "read base", Key: ref.Key, Err: backend.ErrChanged}
 	case headErr != nil:
 		return headErr
 	case head.ETag != known.ETag && !b.ours(head):

@@ -83,11 +83,16 @@ func (q *Queue) sendContent(j *job) outcome {
 		return outcome{err: err}
 	}
 	out := q.sendBytes(j, store)
-	if s := j.file.sparse; s != nil && out.theirs != nil {
-		// Under another name it has no base: what it needs of that must be here.
+	if j.file.sparse == nil {
+		return out
+	}
+	if out.theirs != nil { // under another name it has no base: what it needs of that must be here
 		if err := q.fill(j); err != nil {
-			return outcome{err: fmt.Errorf("%w: %w", backend.ErrChanged, err)}
+			out = outcome{err: err}
 		}
+	}
+	if baseless(out) {
+		return q.strand(j, store, out.err)
 	}
 	return out
 }

@@ -139,6 +139,13 @@ func (s *shelf) plant(key, data string, meta map[string]string) backend.Object {
 	return s.storeLocked(key, []byte(data), backend.Attrs{Meta: meta})
 }
 
+// drop deletes an object as somebody else would.
+func (s *shelf) drop(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.objects, key)
+}
+
 func (s *shelf) storeLocked(key string, data []byte, a backend.Attrs) backend.Object {
 	s.version++
 	o := backend.Object{Key: key, Size: int64(len(data)), ModTime: time.Now(), ETag: fmt.Sprintf("v%d", s.version), Attrs: cloneAttrs(a)}

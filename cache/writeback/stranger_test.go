@@ -2,8 +2,12 @@ package writeback
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +126,57 @@ func TestAFileClosedWhileItsAttributesMeetAStranger(t *testing.T) {
 		}
 		w.close()
 	})
+}
+
+// TestAChangedFileWhoseBaseIsGone changes a few bytes of an object that a stranger then
+// replaces or deletes: the rest of ours is nowhere any more.
+func TestAChangedFileWhoseBaseIsGone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		strike func(s *shelf)
+		want   map[string]string
+	}{
+		{"replaced", func(s *shelf) { s.plant("k", "theirs", nil) }, map[string]string{"k": "theirs"}},
+		{"deleted", func(s *shelf) { s.drop("k") }, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := newShelf()
+				w := open(t, s, quiet)
+				w.Start()
+				f := w.edit(s.plant("k", text(3, 500), nil))
+				_, err := f.WriteAt([]byte("edited"), 100)
+				w.ok(err)
+				w.ok(f.Commit(attrsOf("1")))
+				tt.strike(s)
+				if n, err := f.ReadAt(t.Context(), make([]byte, 500), 0); err == nil {
+					t.Errorf("ReadAt = %d, nil: a mixture", n)
+				}
+				if err := f.Sync(t.Context()); !errors.Is(err, backend.ErrChanged) {
+					t.Errorf("Sync = %v, want ErrChanged", err)
+				}
+				w.holds(tt.want)
+				if p, ok := w.Find(ref("k")); ok {
+					t.Errorf("the name is still ours: %+v", p)
+				}
+				w.ok(f.Close())
+				w.crash()
+				w = openIn(t, w.dir, s)
+				w.Start()
+				w.drain()
+				w.holds(tt.want)
+				w.close()
+				var d strandedFile
+				about, err := os.ReadFile(filepath.Join(w.lostDir(), "0000000000000001.json"))
+				w.ok(errors.Join(err, json.Unmarshal(about, &d)))
+				data, err := os.ReadFile(filepath.Join(w.lostDir(), "0000000000000001"))
+				w.ok(err)
+				if d.Key != "k" || d.Size != 500 || len(d.Ranges) != 1 || d.Ranges[0] != [2]int64{100, 106} || string(data[100:106]) != "edited" {
+					t.Errorf("kept %s and %d bytes", about, len(data))
+				}
+			})
+		})
+	}
 }
 
 func withKey(o backend.Object, key string) backend.Object {

@@ -124,8 +124,10 @@ func (r *Runner) conflict(ctx context.Context, op Op) error {
 	}
 	r.model.drained()
 	r.model.struck(op)
-	if f := r.model.view[op.Path]; f != nil && renamed && renamesAreBlind {
-		f.now.vague = true
+	if f := r.model.view[op.Path]; f != nil {
+		// Bytes that were there before keep their ETag: ours may have replaced them.
+		same := before != nil && *before == f.now.data
+		f.now.vague = f.now.vague || same || renamed && renamesAreBlind
 	}
 	if err := r.outcome(ctx, op, ours, before); err != nil {
 		return err
