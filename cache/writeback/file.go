@@ -249,11 +249,13 @@ func (f *File) noteSparse(r *sparseRec) error {
 	var seq uint64
 	if e := f.entry; e != nil && e.want == content && r.To >= r.From {
 		seq = q.j.append(record{Sparse: r})
+		q.unsynced[f] = struct{}{} // no line may say that it is on the disk before it is
 	}
 	q.mu.Unlock()
 	if seq == 0 {
 		return nil
 	}
+	kick(q.dirty)
 	return q.j.flush(seq)
 }
 

@@ -13,6 +13,7 @@ type image struct {
 	unsafe  map[backend.Ref]bool // told behind the last Synced
 	files   map[uint64]*fileRec  // of entries, as they were set last
 	free    map[uint64]freeRec
+	spoiled map[uint64]bool // sparse files that cannot be trusted
 	uploads map[uint64]*uploadImage
 	moves   map[uint64]*moveImage
 	seq     uint64 // of the last line
@@ -33,7 +34,7 @@ type moveImage struct {
 
 func newImage() *image {
 	return &image{
-		entries: map[backend.Ref]*entryRec{}, unsafe: map[backend.Ref]bool{}, files: map[uint64]*fileRec{}, free: map[uint64]freeRec{},
+		entries: map[backend.Ref]*entryRec{}, unsafe: map[backend.Ref]bool{}, files: map[uint64]*fileRec{}, free: map[uint64]freeRec{}, spoiled: map[uint64]bool{},
 		uploads: map[uint64]*uploadImage{}, moves: map[uint64]*moveImage{},
 	}
 }

@@ -34,6 +34,7 @@ func (q *Queue) recover() error {
 	trusted := m.boot != "" && m.boot == bootID()
 	for _, l := range lines {
 		if !trusted && l.seq > m.synced && !q.intactLine(l) {
+			m.spoil(l)
 			continue
 		}
 		m.apply(l)
@@ -63,6 +64,9 @@ func (q *Queue) keepDamaged(data []byte) {
 // when the line was written.
 func (q *Queue) intactLine(l line) bool {
 	for _, r := range l.recs {
+		if r.Sparse != nil {
+			return false // nothing says what it wrote
+		}
 		if r.Set == nil || r.Set.File == nil || r.Set.File.Held {
 			continue
 		}
@@ -126,7 +130,7 @@ func (q *Queue) restoreEntry(m *image, r *entryRec, trusted bool) {
 	}
 	var f *File
 	if want(w) == content {
-		if f = q.restoreFile(r, trusted); f == nil {
+		if f = q.restoreFile(m, r, trusted); f == nil {
 			return
 		}
 	}
@@ -149,7 +153,7 @@ func (q *Queue) restoreEntry(m *image, r *entryRec, trusted bool) {
 
 // restoreFile makes the File of a record, nil if its content cannot be trusted. A file that
 // is not there is kept as such: the store may have it (sendMissing).
-func (q *Queue) restoreFile(r *entryRec, trusted bool) *File {
+func (q *Queue) restoreFile(m *image, r *entryRec, trusted bool) *File {
 	f := q.newFile(r.ref())
 	f.id, f.refs, f.opened = r.File.ID, 0, 0
 	f.size, f.crc = r.File.Size, r.File.CRC
@@ -167,6 +171,9 @@ func (q *Queue) restoreFile(r *entryRec, trusted bool) *File {
 		return f
 	case !info.Mode().IsRegular():
 		q.o.Log.Error("staged file is no regular file", "key", r.ref().String())
+		return nil
+	case r.File.Sparse && m.spoiled[f.id]:
+		q.setAsideSpoiled(r)
 		return nil
 	case r.File.Sparse:
 		f.restoreSparse(r)
@@ -223,14 +230,15 @@ func (q *Queue) cutBack(r *fileRec, path string) error {
 	if info.Size() < r.Size {
 		return fmt.Errorf("%d of %d bytes are left", info.Size(), r.Size)
 	}
-	if r.CRC != nil {
-		crc, err := fileCRC(path, r.Size)
-		if err != nil {
-			return err
-		}
-		if crc != *r.CRC {
-			return backend.ErrCorrupt
-		}
+	if r.CRC == nil {
+		return errors.New("nothing tells whether it was changed in place")
+	}
+	crc, err := fileCRC(path, r.Size)
+	if err != nil {
+		return err
+	}
+	if crc != *r.CRC {
+		return backend.ErrCorrupt
 	}
 	return os.Truncate(path, r.Size)
 }

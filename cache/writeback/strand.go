@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -67,16 +68,21 @@ func (q *Queue) describe(j *job) error {
 		Bucket: j.e.ref.Bucket, Key: j.e.ref.Key, Size: s.size, Ranges: s.done, BaseN: s.baseN,
 		Base: strandedBase{s.base.ETag, s.base.Size}, Attrs: j.attrs,
 	}
-	text, err := json.MarshalIndent(d, "", "  ")
+	d.Ranges = slices.Clone(d.Ranges)
 	s.mu.Unlock()
+	return q.writeStranded(j.file.id, d)
+}
+
+func (q *Queue) writeStranded(id uint64, d strandedFile) error {
+	text, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(q.strandedPath(j.file)+".json", append(text, '\n'), 0o600)
+	return os.WriteFile(q.strandedPath(id)+".json", append(text, '\n'), 0o600)
 }
 
-func (q *Queue) strandedPath(f *File) string {
-	return filepath.Join(q.lostDir(), filepath.Base(q.stagedPath(f.id)))
+func (q *Queue) strandedPath(id uint64) string {
+	return filepath.Join(q.lostDir(), filepath.Base(q.stagedPath(id)))
 }
 
 // strandLocked gives the name of e back to the store. The order is that of a crash: with the
@@ -97,9 +103,9 @@ func (q *Queue) strandLocked(e *entry, err error) {
 	if flushErr := q.j.flush(seq); flushErr != nil {
 		q.o.Log.Warn("journal is not written", "err", flushErr)
 	}
-	if moveErr := os.Rename(q.stagedPath(f.id), q.strandedPath(f)); moveErr != nil {
+	if moveErr := os.Rename(q.stagedPath(f.id), q.strandedPath(f.id)); moveErr != nil {
 		q.o.Log.Warn("staged file is not set aside", "err", moveErr) // the next process does it
 	}
 	q.o.Log.Error("somebody else replaced the object that the rest of a changed file was in: what was written here is kept",
-		"key", e.ref.String(), "path", q.strandedPath(f), "err", err)
+		"key", e.ref.String(), "path", q.strandedPath(f.id), "err", err)
 }

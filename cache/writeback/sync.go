@@ -45,6 +45,7 @@ func (q *Queue) syncNow() error {
 	if q.synced >= upTo && !q.hasGarbage() {
 		return nil // somebody did it for us
 	}
+	q.sumUnsynced()
 	q.mu.Lock()
 	upTo = q.j.last()
 	var files []*File
