@@ -23,7 +23,7 @@ const stubTimeout = time.Second
 // openRecall begins the manager of what is on its way back.
 func (f *FS) openRecall(path string) (err error) {
 	o := f.o.Recall
-	o.Path, o.Open, o.Changed, o.Log = path, f.stores.open, f.recalled, f.log
+	o.Path, o.Open, o.Changed, o.Awaited, o.Log = path, f.stores.open, f.recalled, f.fetches.begin, f.log
 	f.recall, err = recall.New(o)
 	return err
 }
@@ -80,8 +80,13 @@ func (f *FS) nodeAt(ref backend.Ref) *fileNode {
 	return n
 }
 
-// thaw returns the object as it can be read now, or why it cannot: what is archived is
-// asked for, as the policy has it.
+// here reports whether the bytes of obj can be read now, from the store or without it.
+func (f *FS) here(ref backend.Ref, obj backend.Object) bool {
+	return obj.State.Readable() || f.blocks.Whole(ref, obj)
+}
+
+// thaw returns the object as it can be read now, or why it cannot: what is archived, and is not
+// on this machine either, is asked for, as the policy has it.
 func (f *FS) thaw(ctx context.Context, store backend.Store, ref backend.Ref, obj backend.Object, by recall.Caller) (backend.Object, error) {
 	lapsed := obj.State == backend.Restored && !obj.Until.IsZero() && time.Now().After(obj.Until)
 	if lapsed || obj.State == backend.Unknown {
@@ -91,14 +96,24 @@ func (f *FS) thaw(ctx context.Context, store backend.Store, ref backend.Ref, obj
 			return obj, err
 		}
 	}
-	if obj.State.Readable() {
+	if f.here(ref, obj) {
 		return obj, nil
 	}
 	if err := f.recall.Open(ctx, ref, obj, by); err != nil {
 		return obj, fmt.Errorf("open %q: %w", ref, err)
 	}
+	return f.thawed(ctx, store, ref)
+}
+
+// thawed is the object after the manager has said that it can be read. A listing since may have
+// said otherwise: few stores but S3 tell there of copies.
+func (f *FS) thawed(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	obj, err := f.object(ctx, store, ref)
-	if err == nil && !obj.State.Readable() { // its copy ended sooner than the manager looked
+	if err == nil && !f.here(ref, obj) {
+		f.entries.Drop(ref)
+		obj, err = f.object(ctx, store, ref)
+	}
+	if err == nil && !f.here(ref, obj) { // its copy ended sooner than the manager looked
 		err = fmt.Errorf("open %q: %w again", ref, backend.ErrArchived)
 	}
 	return obj, err
@@ -196,19 +211,16 @@ func (n *fileNode) setClass(ctx context.Context, class string) error {
 	if class == "" || strings.ContainsFunc(class, func(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') }) {
 		return fmt.Errorf("%w: storage class %q", backend.ErrInvalid, class)
 	}
+	if err := n.noWriters(ctx); err != nil {
+		return err
+	}
 	if err := n.acquire(ctx); err != nil {
 		return err
 	}
 	defer n.release()
 	ref, named := n.ref()
-	n.mu.Lock()
-	writing := n.writers > 0
-	n.mu.Unlock()
-	switch {
-	case !named:
+	if !named {
 		return backend.ErrNotExist
-	case writing:
-		return syscall.EBUSY
 	}
 	obj, err := n.object(ctx)
 	if err != nil {
@@ -220,4 +232,27 @@ func (n *fileNode) setClass(ctx context.Context, class string) error {
 	attrs := obj.Attrs
 	attrs.Class = class
 	return n.fs.queue.SetAttrs(ref, obj, attrs)
+}
+
+// noWriters fails with EBUSY if somebody has the file open to write: the class would be that
+// of the bytes before. The kernel tells of the end of a writer some time after its close, which
+// is waited for.
+func (n *fileNode) noWriters(ctx context.Context) error {
+	const pause, patience = 10 * time.Millisecond, 2 * time.Second
+	for begun := time.Now(); ; {
+		n.mu.Lock()
+		writing := n.writers > 0
+		n.mu.Unlock()
+		switch {
+		case !writing:
+			return nil
+		case time.Since(begun) > patience:
+			return syscall.EBUSY
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

@@ -54,7 +54,9 @@ func (n *fileNode) openRead(ctx context.Context, by recall.Caller) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reader = n.fs.blocks.Open(store, ref, obj)
-	n.unhold = n.fs.recall.Hold(ref, obj)
+	if n.unhold = nil; !n.fs.blocks.Whole(ref, obj) {
+		n.unhold = n.fs.recall.Hold(ref, obj)
+	}
 	n.handles++
 	return nil
 }
@@ -377,11 +379,11 @@ func (n *fileNode) detach(ctx context.Context) error {
 		return err
 	}
 	whole, err := n.fs.blocks.Fill(ctx, store, ref, obj)
-	if errors.Is(err, syscall.ENOSPC) {
-		n.warn("no room to keep an open file that loses its name: its readers will get ESTALE", ref, err)
+	switch {
+	case errors.Is(err, syscall.ENOSPC), isArchived(err): // its restored copy has ended: nobody has them
+		n.warn("an open file that loses its name cannot be kept: its readers will get ESTALE", ref, err)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("keep the bytes of open file %q: %w", ref, err)
 	}
 	n.mu.Lock()

@@ -104,7 +104,7 @@ func (n *fileNode) release() { <-n.opening }
 
 // attrs are the file's attributes now.
 func (n *fileNode) attrs() attrOf {
-	_, named := n.ref()
+	ref, named := n.ref()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a := attrOf{fileAttr: n.attr, size: n.obj.Size, unlink: !named}
@@ -116,7 +116,7 @@ func (n *fileNode) attrs() attrOf {
 			a.Ctime = a.Mtime
 		}
 	} else {
-		a.stub = !n.obj.State.Readable()
+		a.stub = !n.fs.here(ref, n.obj)
 	}
 	if a.Target != "" {
 		a.size = int64(len(a.Target))

@@ -61,7 +61,7 @@ type Options struct {
 	Class func(backend.Ref) string
 
 	// Recall says what opens of archived objects do: policy, waiting, budget. Path, Open,
-	// Changed and Log are the file system's own.
+	// Changed, Awaited and Log are the file system's own.
 	Recall recall.Options
 
 	Log   *slog.Logger
@@ -113,6 +113,7 @@ type FS struct {
 	recall  *recall.Manager
 	root    fusefs.InodeEmbedder
 	notices sync.WaitGroup // notes to the kernel that are on their way
+	fetches *fetches       // of what was waited for
 	inos    inoTable
 	born    time.Time // times of directories that have none
 
@@ -171,6 +172,7 @@ func (f *FS) openCaches() (err error) {
 	}); err != nil {
 		return err
 	}
+	f.fetches = newFetches(f)
 	return f.openRecall(dir("recall.db"))
 }
 
@@ -190,6 +192,9 @@ func (f *FS) closeCaches(ctx context.Context) error {
 		errs = append(errs, f.recall.Close())
 	}
 	f.notices.Wait()
+	if f.fetches != nil {
+		f.fetches.close()
+	}
 	if f.queue != nil {
 		errs = append(errs, f.queue.Close(ctx))
 	}

@@ -52,6 +52,7 @@ var promises = map[string]func(*testing.T){
 	"Directory times":                                       testDirTimes,
 	"Statfs":                                                testStatfs,
 	"A stub looks like the file":                            testStub,
+	"What is here needs no retrieval":                       testStubHere,
 	"Opening a stub starts its retrieval":                   testStubOpen,
 	"A stub needs no retrieval to go":                       testStubGoes,
 	"Attributes of a stub stay here":                        testStubAttrs,
@@ -824,6 +825,7 @@ func testStatfs(t *testing.T) {
 func testStub(t *testing.T) {
 	m := mount(t)
 	m.put("cold", strings.Repeat("x", 100_000), backend.Attrs{Class: "GLACIER"})
+	m.put("empty", "", backend.Attrs{Class: "GLACIER"})
 	fi, err := os.Stat(m.path("cold"))
 	must(t, err)
 	st := fi.Sys().(*syscall.Stat_t)
@@ -832,6 +834,84 @@ func testStub(t *testing.T) {
 	}
 	if got, err := xattrOf(m.path("cold"), "user.thawfs.state"); err != nil || got != "archived" {
 		t.Errorf("state %q, %v", got, err)
+	}
+	if n := blocksOf(t, m.path("empty")); n != 0 {
+		t.Errorf("an empty stub has %d blocks", n)
+	}
+	if got := m.read("empty"); got != "" {
+		t.Errorf("read %q of an empty stub", got)
+	}
+	thawed(t, m.path("cold"))
+	if n := blocksOf(t, m.path("cold")); n != 196 {
+		t.Errorf("restored it has %d blocks", n)
+	}
+}
+
+func blocksOf(t *testing.T, path string) int64 {
+	t.Helper()
+	var st unix.Stat_t
+	must(t, unix.Stat(path, &st))
+	return st.Blocks
+}
+
+func testStubHere(t *testing.T) {
+	m := mount(t, func(o *Options) { o.Class = func(backend.Ref) string { return "DEEP_ARCHIVE" } })
+	big := strings.Repeat("written here ", 10_000)
+	m.write("a", big)
+	m.write("b", big)
+	m.drain()
+	m.stop()
+	m.start()
+	if obj, err := m.store.Head(t.Context(), "a"); err != nil || obj.State != backend.Archived {
+		t.Fatalf("%v, %v", obj.State, err)
+	}
+	if n := blocksOf(t, m.path("a")); n != 254 {
+		t.Errorf("%d blocks", n)
+	}
+	if got := m.read("a"); got != big {
+		t.Errorf("read %d bytes", len(got))
+	}
+	f, err := os.OpenFile(m.path("b"), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+	must(t, err)
+	_, err = f.WriteString("more")
+	must(t, errors.Join(err, f.Close()))
+	if got := m.read("b"); got != big+"more" {
+		t.Errorf("after an edit %d bytes", len(got))
+	}
+	if jobs := m.Recall().Jobs(); len(jobs) != 0 {
+		t.Errorf("started %+v", jobs)
+	}
+	m.remount()
+	if _, err := os.ReadFile(m.path("a")); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("without the cache: %v", err)
+	}
+
+	w := mount(t, func(o *Options) { o.Recall.Wait = 50 * time.Millisecond })
+	obj := w.put("a", big, backend.Attrs{Class: "GLACIER"})
+	if _, err := os.ReadFile(w.path("a")); !errors.Is(err, syscall.EAGAIN) {
+		t.Fatalf("it did not wait in vain: %v", err)
+	}
+	eventually(t, "it is in the cache", func() bool { return w.blocks.Whole(backend.Ref{Bucket: "buk", Key: "a"}, obj) })
+	w.lapse("a")
+	if got := w.read("a"); got != big {
+		t.Errorf("read %d bytes of what was waited for", len(got))
+	}
+}
+
+// lapse ends the restored copy of key.
+func (m *mounted) lapse(key string) {
+	m.t.Helper()
+	must(m.t, m.store.(backend.Restorer).Restore(m.t.Context(), key, backend.RestoreOptions{Keep: time.Nanosecond}))
+	m.entries.Drop(backend.Ref{Bucket: "buk", Key: key})
+}
+
+// eventually waits for ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for begun := time.Now(); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("%s: not within half a minute", what)
+		}
 	}
 }
 
@@ -863,6 +943,42 @@ func testStubOpen(t *testing.T) {
 	w.put("a", "cold bytes", backend.Attrs{Class: "DEEP_ARCHIVE"})
 	if got := w.read("a"); got != "cold bytes" {
 		t.Errorf("waited for %q", got)
+	}
+	testLapseOpen(t)
+}
+
+// testLapseOpen ends the copies of open files.
+func testLapseOpen(t *testing.T) {
+	m := mount(t)
+	open := map[string]*os.File{}
+	for _, key := range []string{"read", "rm", "over"} {
+		m.put(key, "cold bytes", backend.Attrs{Class: "GLACIER"})
+		must(t, unix.Setxattr(m.path(key), "user.thawfs.restore", nil, 0))
+		eventually(t, key+" is back", func() bool {
+			got, err := xattrOf(m.path(key), "user.thawfs.job")
+			return err == nil && got == "restored"
+		})
+		var err error
+		open[key], err = os.Open(m.path(key))
+		must(t, err)
+		m.lapse(key)
+	}
+	must(t, os.Remove(m.path("rm")))
+	m.write("new", "new")
+	must(t, os.Rename(m.path("new"), m.path("over")))
+	for key, want := range map[string]error{"read": syscall.ETIMEDOUT, "rm": syscall.ESTALE, "over": syscall.ESTALE} {
+		buf := make([]byte, 100)
+		if n, err := open[key].ReadAt(buf, 0); n != 0 || !errors.Is(err, want) {
+			t.Errorf("%s: read %q, %v, want %v", key, buf[:n], err, want)
+		}
+	}
+	buf := make([]byte, 10)
+	eventually(t, "it is back again", func() bool { n, _ := open["read"].ReadAt(buf, 0); return n == 10 })
+	if string(buf) != "cold bytes" {
+		t.Errorf("read %q", buf)
+	}
+	for _, f := range open {
+		must(t, f.Close())
 	}
 }
 
@@ -906,11 +1022,18 @@ func testStubGoes(t *testing.T) {
 	if got := m.keys(); !slices.Equal(got, []string{"a", "b", "dir/d", "dir/warm"}) {
 		t.Errorf("keys %q", got)
 	}
+
+	thawed(t, m.path("dir/d"))
+	must(t, os.Rename(m.path("dir"), m.path("new")))
+	if got, err := xattrOf(m.path("new/d"), "user.thawfs.state"); err != nil || got != "archived" || m.read("new/warm") != "warm" {
+		t.Errorf("renamed after a retrieval: %q, %v", got, err)
+	}
 }
 
 func testStubAttrs(t *testing.T) {
 	m := mount(t)
 	m.put("a", "cold bytes", backend.Attrs{Class: "GLACIER"})
+	m.put("b", "cold bytes", backend.Attrs{Class: "GLACIER"})
 	when := time.Unix(1_111_111_111, 5)
 	must(t, os.Chmod(m.path("a"), 0o600))
 	must(t, os.Chtimes(m.path("a"), when, when))
@@ -928,6 +1051,23 @@ func testStubAttrs(t *testing.T) {
 	must(t, err)
 	if fi.Mode() != 0o600 {
 		t.Errorf("written anew: %v", fi.Mode())
+	}
+
+	thawed(t, m.path("b"))
+	must(t, os.Chmod(m.path("b"), 0o600))
+	m.drain()
+	m.stop()
+	m.start()
+	if obj, _ := m.object("b"); obj.State != backend.Restored {
+		t.Errorf("chmod of a restored file: now it is %v", obj.State)
+	}
+	if fi, err = os.Stat(m.path("b")); err != nil || fi.Mode() != 0o600 {
+		t.Errorf("after a restart: %v, %v", fi.Mode(), err)
+	}
+	must(t, unix.Setxattr(m.path("b"), "user.thawfs.class", []byte("STANDARD"), 0))
+	m.remount()
+	if fi, err = os.Stat(m.path("b")); err != nil || fi.Mode() != 0o600 || m.read("b") != "cold bytes" {
+		t.Errorf("moved: %v, %v", fi.Mode(), err)
 	}
 }
 
@@ -957,9 +1097,11 @@ func testStubXattrs(t *testing.T) {
 		t.Errorf("listed %d bytes, %v", n, err)
 	}
 	m.write("warm", "bytes")
-	m.drain()
 	must(t, unix.Setxattr(m.path("warm"), "user.thawfs.class", []byte("GLACIER"), 0))
-	m.drain()
+	if got, err := xattrOf(m.path("warm"), "user.thawfs.class"); err != nil || got != "GLACIER" {
+		t.Errorf("moved to class %q, %v", got, err)
+	}
+	m.remount()
 	if got, err := xattrOf(m.path("warm"), "user.thawfs.state"); err != nil || got != "archived" {
 		t.Errorf("moved to the archive: %q, %v", got, err)
 	}

@@ -28,6 +28,15 @@ func (c *Cache) File(ref backend.Ref, obj backend.Object) (*os.File, bool) {
 	return f, ok
 }
 
+// Whole reports whether all bytes of obj are on disk, so that they can be read without the
+// store: as long as they are not evicted, and unless they turn out to be damaged.
+func (c *Cache) Whole(ref backend.Ref, obj backend.Object) bool {
+	if obj.Size == 0 {
+		return true
+	}
+	return c.disk != nil && obj.ETag != "" && c.disk.wholeVersion(sourceOf(ref, obj)) != nil
+}
+
 // Fill fetches what is missing of obj and returns it as File does. It fails where a read
 // would, and when the file cannot be kept: the cache is too small, full of files in use, or
 // broken. Then a Reader still works.

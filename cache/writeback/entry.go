@@ -52,10 +52,17 @@ type base struct {
 	metas []textMap      // the same of attributes for obj: metadata alone tells them
 }
 
-// parked reports whether e only changes attributes of an object that is archived. No store
-// can do that: they stay here until the object is readable when they change again, or
-// is replaced.
-func (e *entry) parked() bool { return e.want == attrs && !e.base.obj.State.Readable() }
+// parked reports whether e only changes attributes of an object that is archived, without
+// moving it to another class. No store can do that. Of one with a restored copy it could, but
+// the new object would be archived again, and the copy gone that somebody has paid and waited
+// for. So they stay here until the object is replaced.
+func (e *entry) parked() bool {
+	if e.want != attrs {
+		return false
+	}
+	s := e.base.obj.State
+	return !s.Readable() || s == backend.Restored && e.attrs.Class == e.base.obj.Class
+}
 
 // waits reports whether e is to be sent.
 func (e *entry) waits() bool { return e.want != clean && !e.parked() }

@@ -51,3 +51,41 @@ func TestAttributesOfAnArchivedObjectArePutAside(t *testing.T) {
 		}
 	})
 }
+
+// While a restored copy is readable a store could change them, and would take the copy away.
+func TestAttributesDoNotCostARestoredCopy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newShelf()
+		dir := t.TempDir()
+		w := openIn(t, dir, s)
+		w.Start()
+		s.plant("cold", "bytes", nil)
+		cold := s.objects["cold"]
+		cold.State, cold.Class = backend.Restored, "GLACIER"
+		s.objects["cold"] = cold
+		set := func(class string) {
+			t.Helper()
+			a := backend.Attrs{Meta: map[string]string{"mode": "33152"}, Class: class}
+			if err := w.SetAttrs(ref("cold"), cold.Object, a); err != nil {
+				t.Fatal(err)
+			}
+			w.drain()
+		}
+		set("GLACIER")
+		w.close()
+		w = openIn(t, dir, s)
+		w.Start()
+		defer w.close()
+		w.drain()
+		if n := s.count("copy"); n != 0 {
+			t.Errorf("%d copies of a restored object", n)
+		}
+		if p, ok := w.Find(ref("cold")); !ok || p.Object.Meta["mode"] != "33152" || w.Stats().Pending != 0 {
+			t.Errorf("after a restart: %+v, %v; %d pending", p, ok, w.Stats().Pending)
+		}
+		set("STANDARD")
+		if got := s.objects["cold"]; got.Class != "STANDARD" || got.Meta["mode"] != "33152" {
+			t.Errorf("moved to another class: %+v", got.Attrs)
+		}
+	})
+}

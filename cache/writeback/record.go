@@ -112,10 +112,13 @@ type objRec struct {
 	Mod   int64     `json:"m,omitempty"` // Unix nanoseconds
 	ETag  string    `json:"e,omitempty"`
 	Attrs *attrsRec `json:"a,omitempty"`
+	// State is only what was true once. It keeps attributes that were put aside from being
+	// tried after each start; see entry.parked.
+	State backend.State `json:"s,omitempty"`
 }
 
 func newObjRec(o backend.Object) *objRec {
-	r := &objRec{Key: o.Key, Size: o.Size, ETag: o.ETag}
+	r := &objRec{Key: o.Key, Size: o.Size, ETag: o.ETag, State: o.State}
 	if !o.ModTime.IsZero() {
 		r.Mod = o.ModTime.UnixNano()
 	}
@@ -126,7 +129,7 @@ func newObjRec(o backend.Object) *objRec {
 }
 
 func (r *objRec) object() backend.Object {
-	o := backend.Object{Key: r.Key, Size: r.Size, ETag: r.ETag, Attrs: r.Attrs.attrs()}
+	o := backend.Object{Key: r.Key, Size: r.Size, ETag: r.ETag, Attrs: r.Attrs.attrs(), State: r.State}
 	if r.Mod != 0 {
 		o.ModTime = time.Unix(0, r.Mod)
 	}

@@ -113,7 +113,8 @@ func (m *Manager) show(j *job, store backend.Store, obj backend.Object) fate {
 		j.expect = m.expectLocked(store, j.ref, rec.Class, rec.Tier)
 	}
 	j.rec, j.looked, j.tried, j.note = rec, now, now, ""
-	arrived := was.Phase == Restoring && (f == done || rec.Phase == Restored)
+	back := f == done || f == goesOn && rec.Phase == Restored
+	arrived := back && was.Phase == Restoring
 	if arrived {
 		m.tookLocked(j, now)
 	}
@@ -130,6 +131,9 @@ func (m *Manager) show(j *job, store backend.Store, obj backend.Object) fate {
 	}
 	if !told {
 		m.o.Changed(j.ref, obj)
+	}
+	if back && was.Waited && was.Phase != Restored {
+		m.o.Awaited(j.ref, obj)
 	}
 	return f
 }

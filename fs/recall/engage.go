@@ -14,7 +14,8 @@ type ask struct {
 	Explicit
 	implicit bool // an open: by says whose
 	by       Caller
-	tree     bool  // one of many
+	tree     bool // one of many
+	began    time.Time
 	sent     *bool // set, under Manager.mu, when a request is sent for it; may be nil
 }
 
@@ -32,6 +33,7 @@ const believed = 5 * time.Second
 // at once one goroutine talks to the store, which goes on when its caller is interrupted.
 // After an error nothing is on its way.
 func (m *Manager) engage(ctx context.Context, ref backend.Ref, obj backend.Object, a ask) (*job, error) {
+	a.began = time.Now()
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -96,7 +98,7 @@ func (m *Manager) turnLocked(ref backend.Ref, obj backend.Object, a ask, now tim
 	case j.busy:
 		return turn{j: j, changed: j.changed}, nil
 	case obj.ETag == "" || obj.ETag == j.rec.ETag: // else it has been replaced
-		if settled, err := m.settledLocked(j, a, now); settled {
+		if settled, err := m.settledLocked(j, obj, a, now); settled {
 			return turn{j: j, settled: true}, err
 		}
 	}
@@ -133,8 +135,8 @@ func (m *Manager) admissibleLocked(size int64, a ask, now time.Time) error {
 	return nil
 }
 
-// settledLocked reports whether a needs no word from the store.
-func (m *Manager) settledLocked(j *job, a ask, now time.Time) (bool, error) {
+// settledLocked reports whether a, of somebody who knows obj, needs no word from the store.
+func (m *Manager) settledLocked(j *job, obj backend.Object, a ask, now time.Time) (bool, error) {
 	r := &j.rec
 	switch {
 	case r.Phase == Failed && a.implicit && now.Before(j.retry):
@@ -147,6 +149,8 @@ func (m *Manager) settledLocked(j *job, a ask, now time.Time) (bool, error) {
 		return true, nil
 	case !a.implicit && r.Phase == Restored:
 		return false, nil // it may want more days
+	case r.Phase == Restored && obj.State == backend.Archived && j.looked.Before(a.began):
+		return false, nil // the caller knows better, or less
 	}
 	return !j.looked.IsZero() && now.Sub(j.looked) < believed, nil
 }

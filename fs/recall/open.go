@@ -100,6 +100,11 @@ func (m *Manager) joinLocked(j *job) error {
 	}
 	m.waiting++
 	j.waiters++
+	if r := &j.rec; !r.Waited && r.Phase != "" {
+		was := *r
+		r.Waited = true
+		m.rememberLocked(j, was)
+	}
 	m.wakeLocked(j, time.Now()) // it is looked at more often now
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,91 @@ func TestOpenWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFewWait(t *testing.T) {
+	const room = 64 // by default
+	bubble(t, func(o *Options) { o.Wait, o.Burst = 5*time.Hour, -1 }, func(t *testing.T, w *world) {
+		var late atomic.Int32
+		var wg sync.WaitGroup
+		for i := range room + 3 {
+			ref, obj := w.archive(fmt.Sprint(i), 10)
+			wg.Go(func() {
+				if err := w.open(ref, obj); errors.Is(err, backend.ErrArchived) {
+					late.Add(1)
+				} else if err != nil {
+					t.Errorf("open %d: %v", i, err)
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if w.waiting != room || late.Load() != 3 {
+			t.Errorf("%d wait and %d do not, want %d and 3", w.waiting, late.Load(), room)
+		}
+		wg.Wait()
+		w.wantRestores(room + 3)
+	})
+}
+
+// Who is told of what an open had waited for: not of the rest, and over a restart too.
+func TestAwaitedIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		wait    time.Duration
+		restart bool
+		want    int
+	}{
+		{"nobody waited", 0, false, 0},
+		{"somebody waited long enough", 5 * time.Hour, false, 1},
+		{"somebody gave up", time.Hour, false, 1},
+		{"somebody gave up, and thawfs was restarted", time.Hour, true, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var told atomic.Int32
+			change := func(o *Options) {
+				o.Wait = tt.wait
+				o.Awaited = func(ref backend.Ref, obj backend.Object) {
+					if told.Add(1); obj.State != backend.Restored || ref.Key != "a" {
+						t.Errorf("told of %v, which is %v", ref, obj.State)
+					}
+				}
+			}
+			bubble(t, change, func(t *testing.T, w *world) {
+				ref, obj := w.archive("a", 10)
+				_ = w.open(ref, obj) // TestOpenWaits says what it returns
+				if tt.restart {
+					w.restart()
+				}
+				pass(restoreTime + time.Hour)
+				w.wantPhase(ref, Restored)
+				w.restart() // which finds it readable, as it was
+				pass(time.Hour)
+				if n := int(told.Load()); n != tt.want {
+					t.Errorf("told %d times, want %d", n, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// An open that has seen the copy end is not told otherwise.
+func TestOpenThatKnowsOfALapse(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, w *world) {
+		ref, obj := w.archive("a", 10)
+		_ = w.open(ref, obj) // EAGAIN
+		pass(restoreTime + time.Hour)
+		if err := w.open(ref, w.head("a")); err != nil {
+			t.Fatal(err)
+		}
+		must(t, w.store.Restore(t.Context(), "a", backend.RestoreOptions{Keep: time.Nanosecond}))
+		pass(time.Second) // less than the manager believes what it has seen
+		sent := w.restores()
+		if err := w.open(ref, w.head("a")); !errors.Is(err, backend.ErrArchived) {
+			t.Errorf("open: %v, want ErrArchived", err)
+		}
+		w.wantRestores(sent + 1)
+	})
 }
 
 // An open that is interrupted while the request is sent does not stop it.

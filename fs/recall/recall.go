@@ -61,6 +61,10 @@ type Options struct {
 	// has neither Meta nor Header. May be nil.
 	Changed func(ref backend.Ref, obj backend.Object)
 
+	// Awaited is told when an object is back that an open had waited for, be it that nobody
+	// waits any more. It is called like Changed, and after it. May be nil.
+	Awaited func(ref backend.Ref, obj backend.Object)
+
 	Policy Policy
 	Wait   time.Duration // how long an Open waits for its object at most; 0: not at all
 
@@ -89,6 +93,9 @@ func (o *Options) defaults() error {
 	or(&o.Days, 3)
 	if o.Changed == nil {
 		o.Changed = func(backend.Ref, backend.Object) {}
+	}
+	if o.Awaited == nil {
+		o.Awaited = func(backend.Ref, backend.Object) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -15,8 +15,9 @@ type record struct {
 	Tier    string    `json:"tier,omitempty"`
 	Days    int       `json:"days,omitempty"` // 0: not known, or left to the store
 	Since   time.Time `json:"since"`
-	Day     string    `json:"day,omitempty"`  // whose budget paid for it
-	Seen    bool      `json:"seen,omitempty"` // the store has shown it as restoring
+	Day     string    `json:"day,omitempty"`    // whose budget paid for it
+	Seen    bool      `json:"seen,omitempty"`   // the store has shown it as restoring
+	Waited  bool      `json:"waited,omitempty"` // an open has waited for it
 	Until   time.Time `json:"until,omitzero"`
 	By      string    `json:"by,omitempty"`
 	UID     uint32    `json:"uid,omitempty"`
