@@ -152,7 +152,13 @@ func (n *fileNode) thawAgain(ctx context.Context) error {
 	}
 	_, err = n.fs.thaw(ctx, store, ref, obj, callerOf(ctx, 0))
 	if err != nil && ctx.Err() == nil {
-		n.warn("the restored copy of an open file has ended", ref, err)
+		n.mu.Lock()
+		first := !n.lapsed
+		n.lapsed = true
+		n.mu.Unlock()
+		if first { // programs may try again and again
+			n.warn("the restored copy of an open file has ended", ref, err)
+		}
 		return syscall.ETIMEDOUT
 	}
 	return err

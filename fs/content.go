@@ -54,7 +54,8 @@ func (n *fileNode) openRead(ctx context.Context, by recall.Caller) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reader = n.fs.blocks.Open(store, ref, obj)
-	if n.unhold = nil; !n.fs.blocks.Whole(ref, obj) {
+	n.unhold, n.lapsed = nil, false
+	if !n.fs.blocks.Whole(ref, obj) {
 		n.unhold = n.fs.recall.Hold(ref, obj)
 	}
 	n.handles++

@@ -34,6 +34,7 @@ type fileNode struct {
 	reader   *blocks.Reader  // of obj; nil when not read. Guarded by mu
 	detached *os.File        // content of an unlinked object. Guarded by mu
 	unhold   func()          // lets the restored copy end; nil without a reader. Guarded by mu
+	lapsed   bool            // that it has ended was logged since reader was opened. Guarded by mu
 
 	mtimeSet  bool      // attr.Mtime was set by a user ... Guarded by mu
 	mtimeSeen time.Time // ... when the staged file's was this. Guarded by mu

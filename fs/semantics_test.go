@@ -951,9 +951,14 @@ func testStubOpen(t *testing.T) {
 func testLapseOpen(t *testing.T) {
 	m := mount(t)
 	open := map[string]*os.File{}
-	for _, key := range []string{"read", "rm", "over"} {
+	keys := []string{"read", "rm", "over"}
+	for _, key := range keys {
 		m.put(key, "cold bytes", backend.Attrs{Class: "GLACIER"})
+	}
+	for _, key := range keys {
 		must(t, unix.Setxattr(m.path(key), "user.thawfs.restore", nil, 0))
+	}
+	for _, key := range keys {
 		eventually(t, key+" is back", func() bool {
 			got, err := xattrOf(m.path(key), "user.thawfs.job")
 			return err == nil && got == "restored"
