@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -108,3 +109,32 @@ func TestStateInListings(t *testing.T) {
 		}
 	}
 }
+
+// The clock of this machine may be days off: whether a copy has ended is a matter of the server's.
+func TestTheServersClockDecides(t *testing.T) {
+	for name, off := range map[string]time.Duration{"ours is ahead": -20 * day, "ours is behind": 20 * day, "right": 0} {
+		server := time.Now().Add(off)
+		date := "Date: " + server.UTC().Format(http.TimeFormat)
+		for in, want := range map[time.Duration]backend.State{time.Hour: backend.Restored, -time.Hour: backend.Archived} {
+			end := server.Add(in).UTC()
+			s, _ := over(t, elsewhere,
+				says(200, "", date, "Content-Length: 5", `ETag: "v1"`, "x-amz-storage-class: GLACIER",
+					`x-amz-restore: ongoing-request="false", expiry-date="`+end.Format(http.TimeFormat)+`"`),
+				says(200, `<ListBucketResult><Contents><Key>k</Key><ETag>"v1"</ETag><Size>5</Size><StorageClass>GLACIER</StorageClass>`+
+					`<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>`+end.Format(time.RFC3339)+
+					`</RestoreExpiryDate></RestoreStatus></Contents></ListBucketResult>`, date),
+			)
+			obj, err := s.Head(t.Context(), "k")
+			if err != nil || obj.State != want {
+				t.Errorf("%s, it ends in %v: Head says %v, %v", name, in, obj.State, err)
+			}
+			for e, err := range s.List(t.Context(), "", "", backend.ListOptions{}) {
+				if err != nil || e.State != want {
+					t.Errorf("%s, it ends in %v: List says %v, %v", name, in, e.State, err)
+				}
+			}
+		}
+	}
+}
+
+const day = 24 * time.Hour

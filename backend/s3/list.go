@@ -7,7 +7,6 @@ import (
 	neturl "net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -86,7 +85,7 @@ func (s *Store) listInput(prefix, after string, opts backend.ListOptions) *awss3
 // readPage merges the objects and the common prefixes of a page into one order.
 func readPage(out *awss3.ListObjectsV2Output) ([]backend.Entry, error) {
 	decode := decoder(out.EncodingType)
-	now := time.Now()
+	now := answeredAt(out.ResultMetadata)
 	entries := make([]backend.Entry, 0, len(out.Contents)+len(out.CommonPrefixes))
 	for _, o := range out.Contents {
 		key, err := decode(aws.ToString(o.Key))

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"time"
 
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/thawfs/thawfs/backend"
 )
@@ -32,6 +34,15 @@ func headState(class, restore, tier string, now time.Time) (backend.State, time.
 	}
 	// Never asked for, or the copy has served its time: S3 may remove it any moment.
 	return backend.Archived, time.Time{}
+}
+
+// answeredAt is when an answer was given, by the clock of the server: the end of a copy is a time
+// of that clock, and ours may be wrong by days without anybody noticing.
+func answeredAt(answer middleware.Metadata) time.Time {
+	if t, ok := awsmiddleware.GetServerTime(answer); ok && !t.IsZero() {
+		return t
+	}
+	return time.Now()
 }
 
 // parseRestore reads x-amz-restore:

@@ -42,7 +42,7 @@ func (s *Store) head(ctx context.Context, key string) (backend.Object, error) {
 			Class: className(string(out.StorageClass)),
 		},
 	}
-	obj.State, obj.Until = headState(obj.Class, aws.ToString(out.Restore), string(out.ArchiveStatus), time.Now())
+	obj.State, obj.Until = headState(obj.Class, aws.ToString(out.Restore), string(out.ArchiveStatus), answeredAt(out.ResultMetadata))
 	return obj, nil
 }
 
