@@ -90,9 +90,8 @@ func (f *FS) here(ref backend.Ref, obj backend.Object) bool {
 func (f *FS) thaw(ctx context.Context, store backend.Store, ref backend.Ref, obj backend.Object, by recall.Caller) (backend.Object, error) {
 	lapsed := obj.State == backend.Restored && !obj.Until.IsZero() && time.Now().After(obj.Until)
 	if lapsed || obj.State == backend.Unknown {
-		f.entries.Drop(ref)
 		var err error
-		if obj, err = f.object(ctx, store, ref); err != nil {
+		if obj, err = f.anew(ctx, store, ref); err != nil {
 			return obj, err
 		}
 	}
@@ -105,13 +104,12 @@ func (f *FS) thaw(ctx context.Context, store backend.Store, ref backend.Ref, obj
 	return f.thawed(ctx, store, ref)
 }
 
-// thawed is the object after the manager has said that it can be read. A listing since may have
-// said otherwise: few stores but S3 tell there of copies.
+// thawed is the object after the manager has said that it can be read. A listing may have said
+// otherwise since.
 func (f *FS) thawed(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	obj, err := f.object(ctx, store, ref)
 	if err == nil && !f.here(ref, obj) {
-		f.entries.Drop(ref)
-		obj, err = f.object(ctx, store, ref)
+		obj, err = f.anew(ctx, store, ref)
 	}
 	if err == nil && !f.here(ref, obj) { // its copy ended sooner than the manager looked
 		err = fmt.Errorf("open %q: %w again", ref, backend.ErrArchived)
@@ -145,8 +143,7 @@ func (n *fileNode) thawAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.fs.entries.Drop(ref)
-	obj, err := n.fs.object(ctx, store, ref)
+	obj, err := n.fs.anew(ctx, store, ref)
 	if err != nil {
 		return err
 	}
@@ -210,6 +207,12 @@ func (f *FS) jobXattr(name string, ref backend.Ref) (string, bool) {
 	return "", false
 }
 
+// contradicted reports whether a job says more of ref than what is known of it as obj.
+func (f *FS) contradicted(ref backend.Ref, obj backend.Object) bool {
+	job, ok := f.recall.Job(ref)
+	return ok && obj.State == backend.Archived && (job.Phase == recall.Restoring || job.Phase == recall.Restored)
+}
+
 func isArchived(err error) bool { return errors.Is(err, backend.ErrArchived) }
 
 // setClass moves the object to a storage class.
@@ -229,6 +232,9 @@ func (n *fileNode) setClass(ctx context.Context, class string) error {
 		return backend.ErrNotExist
 	}
 	obj, err := n.object(ctx)
+	if err == nil && !obj.State.Readable() {
+		obj, err = n.again(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -139,6 +139,9 @@ func (r *renaming) file(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.readable(ctx); err != nil {
+		return err
+	}
 	if err := r.oldDir.keep(ctx); err != nil {
 		return err
 	}
@@ -158,6 +161,18 @@ func (r *renaming) file(ctx context.Context) error {
 		n.moved(ctx)
 	}
 	return nil
+}
+
+// readable asks anew about an object that cannot be copied as far as is known.
+func (r *renaming) readable(ctx context.Context) error {
+	if r.src.obj.State.Readable() || r.src.obj.ETag == "" {
+		return nil
+	}
+	store, err := r.fs.stores.open(ctx, r.from.Bucket)
+	if err == nil {
+		r.src.obj, err = r.fs.anew(ctx, store, r.from)
+	}
+	return err
 }
 
 // dir renames everything below a directory; the new place must be empty.

@@ -138,6 +138,23 @@ func (f *FS) ask(ctx context.Context, store backend.Store, ref backend.Ref) (bac
 	return obj, err
 }
 
+// anew is object with the store asked now, whatever is remembered. A listing cannot tell every
+// state: not that of INTELLIGENT_TIERING, and of restored copies few stores but S3 say there
+// that they exist.
+func (f *FS) anew(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
+	stamp := f.entries.Stamp()
+	obj, err := store.Head(ctx, ref.Key)
+	switch {
+	case err == nil:
+		f.entries.Learn(ref, obj, stamp)
+	case errors.Is(err, backend.ErrNotExist):
+		f.entries.Drop(ref)
+	default:
+		return obj, err
+	}
+	return f.object(ctx, store, ref)
+}
+
 // directory finds out whether anything lies at or below dir, whose Key ends in "/". A
 // directory without a marker is an Object with nothing but a Key.
 func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref) (backend.Object, error) {

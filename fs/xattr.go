@@ -73,11 +73,19 @@ func (n *fileNode) object(ctx context.Context) (backend.Object, error) {
 		return backend.Object{}, err
 	}
 	obj, err := n.fs.object(ctx, store, ref)
-	if err == nil && obj.State == backend.Unknown {
-		n.fs.entries.Drop(ref) // it was seen in a listing: Head can tell
-		obj, err = n.fs.object(ctx, store, ref)
+	if err == nil && (obj.State == backend.Unknown || n.fs.contradicted(ref, obj)) {
+		return n.fs.anew(ctx, store, ref)
 	}
 	return obj, err
+}
+
+// again is object with the store asked now.
+func (n *fileNode) again(ctx context.Context) (backend.Object, error) {
+	store, ref, err := n.store(ctx)
+	if err != nil {
+		return backend.Object{}, err
+	}
+	return n.fs.anew(ctx, store, ref)
 }
 
 func (n *fileNode) jobXattr(name string) (string, bool) {

@@ -111,14 +111,27 @@ func (q *Queue) sources(m *move, store backend.Store) (list []source, err error)
 			if !needed {
 				continue
 			}
-			if !entry.State.Readable() {
-				return &backend.Error{Op: "rename", Key: entry.Key, Err: backend.ErrArchived}
+			if err := copyable(ctx, store, entry.Object); err != nil {
+				return err
 			}
 			list = append(list, source{obj: entry.Object, attrs: a, strict: q.isBase(m, entry.Key)})
 		}
 		return nil
 	})
 	return list, err
+}
+
+// copyable fails with ErrArchived for what cannot be copied. Few listings but those of S3 tell of
+// restored copies, so of what they show as archived the store is asked again.
+func copyable(ctx context.Context, store backend.Store, listed backend.Object) error {
+	if listed.State.Readable() {
+		return nil
+	}
+	obj, err := store.Head(ctx, listed.Key)
+	if err == nil && !obj.State.Readable() {
+		err = &backend.Error{Op: "rename", Key: listed.Key, Err: backend.ErrArchived}
+	}
+	return err
 }
 
 // isBase reports whether pending content is made of parts of an object: no other version of

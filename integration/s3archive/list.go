@@ -47,7 +47,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, bucket string) {
 		panic(http.ErrAbortHandler)
 	}
 	if resp.StatusCode == http.StatusOK {
-		status := strings.Contains(r.Header.Get("X-Amz-Optional-Object-Attributes"), "RestoreStatus")
+		status := !s.o.Mute && strings.Contains(r.Header.Get("X-Amz-Optional-Object-Attributes"), "RestoreStatus")
 		encoded := r.URL.Query().Get("encoding-type") == "url" && bytes.Contains(body, []byte("<EncodingType>url</EncodingType>"))
 		body = entries.ReplaceAllFunc(body, func(e []byte) []byte { return s.entry(bucket, e, encoded, status) })
 		resp.Header.Del("Content-Length")

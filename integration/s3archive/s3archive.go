@@ -44,6 +44,9 @@ type Options struct {
 	Takes func(class, tier string) time.Duration
 	// Expedited says that there is capacity for expedited restores.
 	Expedited bool
+	// Mute leaves RestoreStatus out of listings, as servers do that do not know of it: most but
+	// S3.
+	Mute bool
 	// Answer, if set, is called before the answer to a RestoreObject is sent, when what it
 	// says is true already: a test can hold the answer back.
 	Answer func(Request)
