@@ -304,12 +304,15 @@ func (d *dirNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	case !fd.dir:
 		return syscall.ENOTDIR
 	}
-	empty, err := d.fs.empty(ctx, store, ref)
+	index, empty, err := d.fs.empty(ctx, store, ref)
 	if err == nil && !empty {
 		return syscall.ENOTEMPTY
 	}
 	if err == nil {
 		err = d.keep(ctx)
+	}
+	if err == nil {
+		err = d.fs.dropIndex(ref, index)
 	}
 	if err == nil {
 		err = d.fs.queue.Delete(ref, fd.obj)

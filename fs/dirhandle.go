@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 )
 
 // A dirHandle is an open directory. It reads the store's listing in batches as the kernel
@@ -20,10 +21,13 @@ import (
 // metadata that hold them: what is not remembered is asked for a batch at a time, in
 // parallel.
 type dirHandle struct {
-	d    *dirNode
-	at   backend.Ref
-	next func() (backend.Entry, error, bool)
-	stop func()
+	d        *dirNode
+	at       backend.Ref
+	list     *lister
+	next     func() (backend.Entry, error, bool)
+	stop     func()
+	index    *attrindex.Index // nil until it is needed, and if there is none
+	indexAsk bool             // it was asked for
 
 	pending []dirEntry       // produced, not yet read
 	heads   []found          // objects that the newest name begins with, shortest first
@@ -65,7 +69,9 @@ func (d *dirNode) OpendirHandle(ctx context.Context, flags uint32) (fusefs.FileH
 // lives longer: it is ended by Releasedir.
 func (h *dirHandle) rewind() {
 	h.Releasedir(context.Background(), 0)
-	h.next, h.stop = iter.Pull2(newLister(h.d.fs, h.at).all(context.Background()))
+	h.list = newLister(h.d.fs, h.at)
+	h.next, h.stop = iter.Pull2(h.list.all(context.Background()))
+	h.index, h.indexAsk = nil, false
 	dots := found{dir: true}
 	h.pending = []dirEntry{{".", dots}, {"..", dots}}
 	h.heads, h.pos, h.end = nil, 0, false
@@ -210,7 +216,28 @@ func (h *dirHandle) known(fd found) (backend.Object, bool) {
 	if fd.obj.Meta != nil {
 		return fd.obj, true
 	}
-	return h.d.fs.entries.Complete(ref, fd.obj)
+	if obj, ok := h.d.fs.entries.Complete(ref, fd.obj); ok {
+		return obj, true
+	}
+	if fd.obj.Key == "" { // gone since it was listed
+		return fd.obj, false
+	}
+	obj, ok := h.d.fs.indexed(h.index, h.at, fd.obj)
+	if ok {
+		h.d.fs.entries.Keep(ref, obj)
+	}
+	return obj, ok
+}
+
+// loadIndex reads the index of the directory if there is one. Names that stand before its own
+// come before the listing tells: then it is asked for in the blue, once.
+func (h *dirHandle) loadIndex(ctx context.Context, store backend.Store) {
+	passed := h.end || h.list.last >= attrindex.Key(h.at.Key)
+	if h.indexAsk || passed && h.list.index == "" {
+		return
+	}
+	h.indexAsk = true
+	h.index = h.d.fs.loadIndex(ctx, store, h.at, h.list.index)
 }
 
 // Lookup answers READDIRPLUS for a name that Readdirent just returned.
@@ -247,7 +274,12 @@ func (h *dirHandle) complete(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(dirRequests)
 	for name, fd := range h.batch {
-		if obj, ok := h.known(fd); ok {
+		obj, ok := h.known(fd)
+		if !ok && !fd.dir && !h.indexAsk {
+			h.loadIndex(ctx, store)
+			obj, ok = h.known(fd)
+		}
+		if ok {
 			fd.obj = obj
 			answers <- answer{name, fd}
 			continue
@@ -259,6 +291,8 @@ func (h *dirHandle) complete(ctx context.Context) error {
 				fd.obj, err = h.d.fs.marker(ctx, store, ref)
 			} else if fd.obj, err = h.d.fs.object(ctx, store, ref); isNotExist(err) {
 				fd.obj, err = backend.Object{}, nil
+			} else if err == nil && h.list.index != "" {
+				h.d.fs.index.Found(ref, fd.obj)
 			}
 			answers <- answer{name, fd}
 			return err

@@ -3,7 +3,7 @@
 //
 // FS ties the rooms below together: cache/entries remembers what the store said of names,
 // cache/blocks holds bytes of objects, cache/writeback holds every change until the store
-// has confirmed it. The node tree over them is go-fuse's: root.go (buckets), dir.go and
+// has confirmed it, cache/attrindex tells other mounts the attributes of what was stored. The node tree over them is go-fuse's: root.go (buckets), dir.go and
 // dirhandle.go (directories), file.go (files), handle.go (open files), rename.go,
 // symlink.go and xattr.go. name.go and attr.go are the pure translations between keys and
 // names, metadata and attributes; errno.go is the one between errors and errnos.
@@ -28,6 +28,7 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 	"github.com/thawfs/thawfs/cache/blocks"
 	"github.com/thawfs/thawfs/cache/entries"
 	"github.com/thawfs/thawfs/cache/writeback"
@@ -52,6 +53,7 @@ type Options struct {
 
 	ReadOnly   bool
 	AllowOther bool
+	NoIndex    bool   // indexes of attributes (index.go) are neither read nor written
 	SyncClose  bool   // close waits for the store, as fsync does
 	UID, GID   uint32 // owner of objects that name none
 	FileMode   uint32 // permission bits of files that carry none; 0 is 0644
@@ -66,6 +68,8 @@ type Options struct {
 
 	Log   *slog.Logger
 	Debug bool // log every FUSE request
+
+	indexTuning attrindex.Tuning // for tests
 }
 
 func (o *Options) defaults() error {
@@ -110,6 +114,7 @@ type FS struct {
 	blocks  *blocks.Cache
 	entries *entries.Cache
 	queue   *writeback.Queue
+	index   *attrindex.Book
 	recall  *recall.Manager
 	root    fusefs.InodeEmbedder
 	notices sync.WaitGroup // notes to the kernel that are on their way
@@ -154,7 +159,7 @@ func (f *FS) openCaches() (err error) {
 	dir := func(name string) string { return filepath.Join(f.o.CacheDir, name) }
 	if f.queue, err = writeback.New(writeback.Options{
 		Dir: dir("writeback"), Capacity: f.o.SpoolSize, Delay: f.o.Delay, Log: f.log,
-		Open: f.stores.open, Stored: f.stored, Removed: f.removed, Unused: f.adopt,
+		Open: f.stores.open, Stored: f.stored, Removed: f.removed, Unused: f.adopt, Left: attrindex.IsKey,
 	}); err != nil {
 		return err
 	}
@@ -170,6 +175,9 @@ func (f *FS) openCaches() (err error) {
 	if f.entries, err = entries.New(entries.Options{
 		TTL: f.o.TTL, NegativeTTL: f.o.NegativeTTL, Capacity: 1 << 20, Path: dir("attrs.db"), Log: f.log,
 	}); err != nil {
+		return err
+	}
+	if err = f.openIndex(); err != nil {
 		return err
 	}
 	f.fetches = newFetches(f)
@@ -195,6 +203,9 @@ func (f *FS) closeCaches(ctx context.Context) error {
 	if f.fetches != nil {
 		f.fetches.close()
 	}
+	if f.index != nil {
+		f.closeIndex(ctx)
+	}
 	if f.queue != nil {
 		errs = append(errs, f.queue.Close(ctx))
 	}
@@ -211,6 +222,7 @@ func (f *FS) closeCaches(ctx context.Context) error {
 // becomes the cached one.
 func (f *FS) stored(ref backend.Ref, obj backend.Object, path string) {
 	f.entries.Set(ref, obj)
+	f.index.Stored(ref, obj)
 	f.adopt(ref, obj, path)
 	f.tree.RLock()
 	n := f.live[ref]
@@ -233,6 +245,7 @@ func (f *FS) adopt(ref backend.Ref, obj backend.Object, path string) {
 // removed is told by the queue that ref is gone from the store.
 func (f *FS) removed(ref backend.Ref) {
 	f.entries.Remove(ref)
+	f.index.Removed(ref)
 	f.blocks.Forget(ref)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 )
 
 // lister yields one level of the tree: what the store lists, with the queue's changes laid
@@ -15,23 +16,30 @@ import (
 type lister struct {
 	fs *FS
 	at backend.Ref
+
+	index string // ETag of the directory's index, when all has come so far and there is one
+	last  string // the last key that all has yielded
 }
 
-func newLister(f *FS, at backend.Ref) lister { return lister{fs: f, at: at} }
+func newLister(f *FS, at backend.Ref) *lister { return &lister{fs: f, at: at} }
 
 // maxListing bounds the listings that are remembered whole, in entries.
 const maxListing = 100_000
 
 // all yields the entries below l.at one by one as the store's pages arrive; the marker of
-// the directory itself is left out unless it has data. A listing that was read to its end
+// the directory itself is left out unless it has data, and so is its index. A listing that was read to its end
 // and is not too long is remembered.
-func (l lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
+func (l *lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 	return func(yield func(backend.Entry, error) bool) {
 		over := l.overlay()
 		for e, err := range l.store(ctx) {
 			if err != nil {
 				yield(e, err)
 				return
+			}
+			if l.last = e.Key; l.isIndex(e) {
+				l.index = e.ETag
+				continue
 			}
 			for len(over) > 0 && over[0].Key < e.Key {
 				if l.shows(over[0]) && !yield(over[0].Entry, nil) {
@@ -62,12 +70,16 @@ func (l lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 }
 
 // shows reports whether e is a name in the directory: its own marker only with data.
-func (l lister) shows(e overlayEntry) bool {
+func (l *lister) shows(e overlayEntry) bool {
 	return !e.gone && (e.Key != l.at.Key || e.Size > 0)
 }
 
+func (l *lister) isIndex(e backend.Entry) bool {
+	return !e.Prefix && e.Key == attrindex.Key(l.at.Key)
+}
+
 // store yields the level as the store has it, from memory if it is remembered.
-func (l lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
+func (l *lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
 	return func(yield func(backend.Entry, error) bool) {
 		if listed, ok := l.fs.entries.Dir(l.at); ok {
 			for _, e := range listed {
@@ -106,7 +118,7 @@ type overlayEntry struct {
 
 // overlay rolls the queue's changes below l.at up to one level, in byte order. A prefix is
 // gone if changes below it only delete.
-func (l lister) overlay() []overlayEntry {
+func (l *lister) overlay() []overlayEntry {
 	var over []overlayEntry
 	for p := range l.fs.queue.List(l.at.Bucket, l.at.Key, "") {
 		rest := p.Ref.Key[len(l.at.Key):]
@@ -129,7 +141,7 @@ func (l lister) overlay() []overlayEntry {
 
 // survives reports whether a prefix below which keys wait for their deletion has others.
 // When the store cannot be asked it says yes: a name too many harms less than one too few.
-func (l lister) survives(ctx context.Context, prefix string) bool {
+func (l *lister) survives(ctx context.Context, prefix string) bool {
 	store, err := l.fs.stores.open(ctx, l.at.Bucket)
 	if err != nil {
 		return true

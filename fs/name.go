@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/thawfs/thawfs/cache/attrindex"
 )
 
 // Names
@@ -24,6 +26,7 @@ import (
 //	%thaw-X                            %thaw-%thaw-X               either
 //	name of more than 255 bytes        %thaw-long-HEAD~HASH        either
 //	the same for %thaw-file-X          %thaw-longfile-HEAD~HASH    the object
+//	.thawfs-attrs                      %thaw-.thawfs-attrs         either; the object is not listed
 //	%thaw-bytes-X                      X with %HH turned to bytes  either
 //
 // The last line serves names that are not UTF-8, as old trees have them: keys are UTF-8, so
@@ -91,6 +94,8 @@ func elemComponent(name string) (component string, kind elemKind, err error) {
 		return "", 0, errNameTooLong
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
 		return "", 0, errNameInvalid
+	case name == attrindex.Name:
+		return "", 0, errNameReserved
 	case !utf8.ValidString(name):
 		return escapeBytes(name), plainElem, nil
 	case !strings.HasPrefix(name, marker):
@@ -153,7 +158,7 @@ func fullName(component string, kind elemKind) string {
 	if raw, ok := unescapeBytes(component); ok {
 		return raw
 	}
-	if strings.HasPrefix(component, marker) {
+	if strings.HasPrefix(component, marker) || component == attrindex.Name {
 		return marker + component
 	}
 	return component

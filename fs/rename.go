@@ -186,6 +186,7 @@ func (r *renaming) dir(ctx context.Context) error {
 		return err
 	}
 	defer r.carry()()
+	r.fs.index.Discard(r.from)
 	ctx = context.WithoutCancel(ctx) // the queue bounds each request; a large tree takes its time
 	if err := r.fs.queue.RenameTree(ctx, r.from.Bucket, r.from.Key, r.to.Key); err != nil {
 		return err
@@ -204,19 +205,22 @@ func (r *renaming) clearTarget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	empty, err := r.fs.empty(ctx, store, r.to)
+	index, empty, err := r.fs.empty(ctx, store, r.to)
 	switch {
 	case err != nil:
 		return err
 	case !empty:
 		return backend.ErrNotEmpty
-	case r.dst.obj.ETag == "" && !r.fs.queued(r.to):
-		return nil
 	}
-	if err := r.fs.queue.Delete(r.to, r.dst.obj); err != nil {
+	if err := r.fs.dropIndex(r.to, index); err != nil {
 		return err
 	}
-	return r.fs.queue.Wait(ctx, r.to)
+	if r.dst.obj.ETag != "" || r.fs.queued(r.to) {
+		if err := r.fs.queue.Delete(r.to, r.dst.obj); err != nil {
+			return err
+		}
+	}
+	return r.fs.queue.WaitBelow(ctx, r.to.Bucket, r.to.Key)
 }
 
 // carry keeps the files that the kernel reads by itself over the rename: see fileNode.carry.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 )
 
 // found is what a name stands for.
@@ -127,6 +128,9 @@ func (f *FS) ask(ctx context.Context, store backend.Store, ref backend.Ref) (bac
 		}
 		return obj, nil
 	}
+	if obj, ok := f.fromListing(ctx, store, ref); ok {
+		return obj, nil
+	}
 	stamp := f.entries.Stamp()
 	obj, err := store.Head(ctx, ref.Key)
 	switch {
@@ -243,24 +247,26 @@ func (f *FS) queuedBelow(dir backend.Ref) bool {
 	return false
 }
 
-// empty reports whether nothing but its marker, without data, lies below dir, asking the
-// store anew.
-func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (bool, error) {
+// empty reports whether nothing but its marker, without data, and its index lies below dir,
+// asking the store anew. The index is returned if there is one.
+func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (index backend.Object, ok bool, err error) {
 	gone := f.goneBelow(dir)
 	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
 		if !p.Gone && (p.Ref != dir || p.Object.Size > 0) {
-			return false, nil
+			return index, false, nil
 		}
 	}
 	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{}) {
-		if err != nil {
-			return false, err
-		}
-		if (e.Key != dir.Key || e.Size > 0 && !f.queued(dir)) && !gone[e.Key] {
-			return false, nil
+		switch {
+		case err != nil:
+			return index, false, err
+		case e.Key == attrindex.Key(dir.Key):
+			index = e.Object
+		case (e.Key != dir.Key || e.Size > 0 && !f.queued(dir)) && !gone[e.Key]:
+			return index, false, nil
 		}
 	}
-	return true, nil
+	return index, true, nil
 }
 
 // unshorten finds the component of a shortened name in the listing of d.
@@ -304,7 +310,7 @@ func (d *dirNode) newKey(name string, dir bool) (ref backend.Ref, comp string, e
 	if err != nil {
 		return ref, "", nameError(err, backend.ErrInvalid)
 	}
-	if kind == objectElem || comp == "" && !dir {
+	if kind == objectElem || !dir && (comp == "" || comp == attrindex.Name) {
 		return ref, "", backend.ErrInvalid
 	}
 	at, ok := d.ref()

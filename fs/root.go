@@ -103,9 +103,12 @@ func (r *rootNode) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if err != nil {
 		return r.fs.errno("delete bucket", ref, err)
 	}
-	empty, err := r.fs.empty(ctx, store, ref)
+	index, empty, err := r.fs.empty(ctx, store, ref)
 	if err == nil && !empty {
 		return syscall.ENOTEMPTY
+	}
+	if err == nil {
+		err = r.fs.dropIndex(ref, index)
 	}
 	if err == nil {
 		err = r.fs.queue.WaitBelow(ctx, name, "")

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 	"github.com/thawfs/thawfs/cache/writeback"
 )
 
@@ -42,8 +43,8 @@ func (f *FS) bucketTree(ctx context.Context, p Place) iter.Seq2[Place, error] {
 			return
 		}
 		show := func(obj backend.Object) bool {
-			if strings.HasSuffix(obj.Key, "/") && obj.Size == 0 {
-				return true // a marker
+			if strings.HasSuffix(obj.Key, "/") && obj.Size == 0 || attrindex.IsKey(obj.Key) {
+				return true // a marker, or no file
 			}
 			ref := backend.Ref{Bucket: at.Bucket, Key: obj.Key}
 			return yield(Place{Name: keyPath(obj.Key[len(at.Key):]), Ref: ref, Object: obj}, nil)

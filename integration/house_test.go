@@ -30,9 +30,10 @@ var rooms = []struct {
 		"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go", "github.com/aws/smithy-go/",
 	}},
 	{"backend", []string{"std"}},
+	{"cache/record", []string{"std", "backend"}},
 	// Caches do not know each other: fs joins them.
 	{"cache", []string{
-		"std", "backend", "github.com/hashicorp/golang-lru/v2/simplelru", "go.etcd.io/bbolt",
+		"std", "backend", "cache/record", "github.com/hashicorp/golang-lru/v2/simplelru", "go.etcd.io/bbolt",
 		"go.etcd.io/bbolt/errors", "golang.org/x/sync/", "golang.org/x/sys/unix", "github.com/minio/crc64nvme",
 	}},
 	{"fs/fstest", []string{"std", "backend", "backend/local", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}},

@@ -44,6 +44,20 @@ func (c *Cache) LearnDir(dir backend.Ref, entries []backend.Entry, s Stamp) {
 	c.putLocked(slot{dir, true}, it)
 }
 
+// Listed returns what a listing that is still believed shows of an object: mostly without its
+// metadata. ok is false if there is no such listing, or it does not have the object.
+func (c *Cache) Listed(ref backend.Ref) (obj backend.Object, ok bool) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	dir := c.dirLocked(ref.Bucket, levelOf(ref.Key), now)
+	if dir == nil {
+		return obj, false
+	}
+	e, ok := dir.list.get(ref.Key)
+	return e.Object, ok && !e.Prefix
+}
+
 // DropDir forgets dir and everything below it. It looks at all that is cached.
 func (c *Cache) DropDir(dir backend.Ref) {
 	c.mu.Lock()

@@ -197,6 +197,22 @@ func (c *Cache) Complete(ref backend.Ref, listed backend.Object) (backend.Object
 	return listed, false
 }
 
+// Keep remembers the metadata of obj, which is complete, for listings that show this version
+// (Complete). It does not say that the store still has it.
+func (c *Cache) Keep(ref backend.Ref, obj backend.Object) {
+	it := c.found(ref, obj)
+	it.expires, it.fresh = time.Time{}, time.Since(obj.ModTime) < settle
+	c.mu.Lock()
+	_, known := c.lru.Peek(slot{ref, false})
+	if !known {
+		c.putLocked(slot{ref, false}, it)
+	}
+	c.mu.Unlock()
+	if !known && !it.fresh {
+		c.memory.remember(ref, it.obj)
+	}
+}
+
 // Drop forgets what is known of ref and the listings that show it or a prefix of it.
 func (c *Cache) Drop(ref backend.Ref) {
 	c.mu.Lock()

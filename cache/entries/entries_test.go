@@ -293,3 +293,34 @@ func TestFreshVersionsOfOthersAreNotCompleted(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsKeptNeedsAListing(t *testing.T) {
+	c, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj := object("d/a", "v1")
+	ref := backend.Ref{Bucket: "b", Key: "d/a"}
+	c.Keep(ref, obj)
+	if _, _, known := c.Get(ref); known {
+		t.Error("believed without a listing")
+	}
+	listed := obj
+	listed.Attrs = backend.Attrs{}
+	if got, ok := c.Complete(ref, listed); !ok || got.Meta == nil {
+		t.Errorf("Complete: %v, %v", got, ok)
+	}
+	c.LearnDir(backend.Ref{Bucket: "b", Key: "d/"}, []backend.Entry{{Object: listed}}, c.Stamp())
+	if got, ok := c.Listed(ref); !ok || got.ETag != "v1" {
+		t.Errorf("Listed: %v, %v", got, ok)
+	}
+	if got, found, known := c.Get(ref); !known || !found || got.Meta == nil {
+		t.Errorf("Get: %v, %v, %v", got, found, known)
+	}
+	newer := object("d/a", "v2")
+	c.Set(ref, newer)
+	c.Keep(ref, obj)
+	if got, _, _ := c.Get(ref); got.ETag != "v2" {
+		t.Errorf("an older version that was kept stands before the newest: %v", got)
+	}
+}

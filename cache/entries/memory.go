@@ -14,6 +14,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/record"
 )
 
 const (
@@ -92,7 +93,7 @@ func (m *memory) remember(ref backend.Ref, obj backend.Object) {
 	if m == nil || len(key) > maxKey || obj.ETag == "" {
 		return
 	}
-	text := encodeRecord(obj)
+	text := record.Append(nil, obj)
 	m.mu.Lock()
 	if len(m.pending) < maxPending {
 		m.pending[key] = text
@@ -111,7 +112,7 @@ func (m *memory) recall(ref backend.Ref, listed backend.Object) (backend.Attrs, 
 		return backend.Attrs{}, false
 	}
 	text, aged := m.find(memoryKey(ref))
-	attrs, ok := decodeRecord(text, listed)
+	attrs, ok := record.Attrs(text, listed)
 	if ok && aged {
 		listed.Attrs = attrs
 		m.remember(ref, listed)
@@ -157,6 +158,9 @@ func (m *memory) read(db *bolt.DB, key string) (text []byte) {
 	}
 	return text
 }
+
+// memoryKey is the key of ref in the file. Names of buckets have no NUL.
+func memoryKey(ref backend.Ref) string { return ref.Bucket + "\x00" + ref.Key }
 
 func signal(c chan<- struct{}) {
 	select {

@@ -205,26 +205,6 @@ func TestAFileInUseIsAnError(t *testing.T) {
 	}
 }
 
-func FuzzRecord(f *testing.F) {
-	f.Add(encodeRecord(object("a", "v1")))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var r recordReader
-		r.rest = text
-		obj := backend.Object{ETag: r.text(), Size: r.number()}
-		obj.ModTime = time.Unix(r.number(), 0)
-		attrs, ok := decodeRecord(text, obj)
-		if !ok {
-			return
-		}
-		obj.Attrs = attrs
-		again, ok := decodeRecord(encodeRecord(obj), obj)
-		if !ok || !maps.Equal(again.Meta, attrs.Meta) || !maps.Equal(again.Header, attrs.Header) || again.Class != attrs.Class {
-			t.Errorf("decoded %+v, and again %+v, %v", attrs, again, ok)
-		}
-	})
-}
-
 func newMemory(t *testing.T, path string) *Cache {
 	t.Helper()
 	c, err := New(Options{Path: path, Log: slog.New(slog.DiscardHandler)})

@@ -31,6 +31,7 @@ type move struct {
 	// Owned by the goroutine that runs the move, results guarded by mu:
 	mu     sync.Mutex
 	copies map[string]movedCopy // by source key
+	left   []backend.Object     // not copied, but deleted in the end (Options.Left)
 	unsure map[string]source    // destinations that may have been made, and from what
 	fresh  []string             // destinations not yet journalled
 }

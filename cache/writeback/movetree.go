@@ -102,13 +102,17 @@ func (q *Queue) noteCopies(m *move, n int) {
 // ErrArchived if some of that cannot be read.
 func (q *Queue) sources(m *move, store backend.Store) (list []source, err error) {
 	err = q.retryMove(m, 1<<30, func(ctx context.Context) error {
-		list = nil
+		list, m.left = nil, nil
 		for entry, err := range store.List(ctx, m.from, "", backend.ListOptions{}) {
 			if err != nil {
 				return err
 			}
 			a, needed := q.movedAttrs(m, entry.Object)
 			if !needed {
+				continue
+			}
+			if q.o.Left != nil && q.o.Left(entry.Key) {
+				m.left = append(m.left, entry.Object)
 				continue
 			}
 			if err := copyable(ctx, store, entry.Object); err != nil {
@@ -175,6 +179,10 @@ func (q *Queue) commitMove(m *move) error {
 	var recs []record
 	for _, key := range m.keysLocked(q) {
 		recs = append(recs, q.moveKeyLocked(m, key)...)
+	}
+	for _, obj := range m.left {
+		e := q.entryLocked(backend.Ref{Bucket: m.bucket, Key: obj.Key}, knownBase(obj))
+		recs = append(recs, q.emptyLocked(e))
 	}
 	if !m.tree {
 		q.sent.Copies++

@@ -72,6 +72,10 @@ type Options struct {
 	// earlier, when its last user closed it. It may be renamed away. Unlike Stored it says
 	// nothing new about the store.
 	Unused func(ref backend.Ref, obj backend.Object, path string)
+
+	// Left, if set, says of keys that the rename of a tree leaves them behind, deleted, archived
+	// or not: they hold what can be made anew.
+	Left func(key string) bool
 }
 
 // tuning holds sizes and times that tests make small.
