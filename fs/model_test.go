@@ -19,6 +19,7 @@ import (
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/backend/backendtest"
 	"github.com/thawfs/thawfs/backend/local"
+	"github.com/thawfs/thawfs/cache/attrindex"
 	"github.com/thawfs/thawfs/fs/fstest"
 )
 
@@ -74,7 +75,7 @@ func mountTarget(base string, service backend.Service, store backend.Store, s fs
 	t := &target{base: base, pass: s.Passthrough, store: store, faulty: backendtest.NewFaultyService(service), logs: &logBuffer{}}
 	t.o = Options{
 		Service: t.faulty, Bucket: "bucket", Source: "model", Delay: s.Delay, TTL: shortTTL, NegativeTTL: shortTTL,
-		SpoolSize: 1 << 30, Log: slog.New(slog.NewTextHandler(t.logs, nil)),
+		SpoolSize: 1 << 30, indexTuning: quickIndex, Log: slog.New(slog.NewTextHandler(t.logs, nil)),
 	}
 	if s.LongTTL {
 		t.o.TTL, t.o.NegativeTTL = time.Hour, time.Hour
@@ -84,6 +85,10 @@ func mountTarget(base string, service backend.Service, store backend.Store, s fs
 	}
 	return t, t.start(true)
 }
+
+// quickIndex has indexes written for every file, at once. The times that a local store tells are
+// exact: versions need not settle.
+var quickIndex = attrindex.Tuning{Quiet: time.Millisecond, Settled: -1, Few: 1, Exact: true}
 
 func (t *target) start(empty bool) (err error) {
 	if empty {

@@ -25,6 +25,7 @@ func (b *Book) run() {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
+		pause := min(pause, b.o.Tuning.Quiet)
 		timer.Reset(max(b.startDue(), pause))
 		select {
 		case <-timer.C:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -257,11 +258,17 @@ func (r *Runner) list(ctx context.Context) (map[string]backend.Object, error) {
 	return listAll(ctx, r.target.Store())
 }
 
+// attrIndex is the name of objects that the mount keeps for itself.
+const attrIndex = ".thawfs-attrs"
+
 func listAll(ctx context.Context, store backend.Store) (map[string]backend.Object, error) {
 	all := map[string]backend.Object{}
 	for e, err := range store.List(ctx, "", "", backend.ListOptions{}) {
 		if err != nil {
 			return nil, err
+		}
+		if path.Base(e.Key) == attrIndex && !strings.HasSuffix(e.Key, "/") {
+			continue
 		}
 		all[e.Key] = e.Object
 	}
