@@ -17,7 +17,6 @@ const (
 	idle       = time.Hour              // how long run sleeps when nothing is due
 	pause      = 100 * time.Millisecond // between two looks at what is due
 	tries      = 5                      // at an index that others write too
-	many       = 64                     // versions too young for an index that a Close waits for
 )
 
 // run writes indexes as they become due.
@@ -275,26 +274,25 @@ func (b *Book) put(ctx context.Context, s backend.Store, at backend.Ref, etag st
 	return nil
 }
 
-// flush writes what is worth it before a mount ends. When many versions are too young it
-// waits for them; few cost their HEADs.
+// flush writes what is worth it before a mount ends, when it is old enough.
 func (b *Book) flush(ctx context.Context) {
-	b.flushOnce(ctx)
-	b.mu.Lock()
-	young := 0
-	for _, d := range b.dirs {
-		if d.fails == 0 && !d.absent {
-			young += d.adds
+	var youngest time.Time
+	for _, d := range b.flushable() {
+		b.mu.Lock()
+		for _, c := range d.changes {
+			if c.at.After(youngest) {
+				youngest = c.at
+			}
+		}
+		b.mu.Unlock()
+	}
+	if !youngest.IsZero() {
+		select {
+		case <-time.After(b.o.Tuning.Settled - time.Since(youngest)):
+		case <-ctx.Done():
 		}
 	}
-	b.mu.Unlock()
-	if young < many {
-		return
-	}
-	select {
-	case <-time.After(b.o.Tuning.Settled):
-		b.flushOnce(ctx)
-	case <-ctx.Done():
-	}
+	b.flushOnce(ctx)
 }
 
 func (b *Book) flushOnce(ctx context.Context) {
