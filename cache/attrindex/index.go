@@ -45,8 +45,8 @@ func (x *Index) Len() int {
 	return len(x.at)
 }
 
-// Find returns the attributes of a file if x has them of the version that is listed: the one
-// with the same ETag, size and second of its time. Exact asks for the same nanosecond.
+// Find returns the attributes of a file if x has them of the version that is listed (see
+// record.SameVersion). Exact asks for the same nanosecond.
 func (x *Index) Find(name string, listed backend.Object, exact bool) (backend.Attrs, bool) {
 	if x == nil {
 		return backend.Attrs{}, false
@@ -203,5 +203,6 @@ func scan(raw []byte) (*Index, error) {
 
 // settled is how long ago a version must have been confirmed before an index names it. An
 // index knows versions by the second, for that is what stores tell: a change of metadata alone
-// that came within the same second would leave it with attributes that are no longer true.
+// that came within the same second would leave it with attributes that are no longer true. What
+// comes so much later has a later second than the answer that confirmed the version.
 const settled = 1200 * time.Millisecond

@@ -22,9 +22,9 @@
 // one index (maxEntries), its bytes (maxRaw), what is remembered of indexes read (Options.Memory)
 // and the changes that wait (maxWaiting); what is beyond is asked for by HEAD.
 //
-// What remains unseen: when another client changes only the metadata of an object within the same
-// second in which this one stored it, before the index names it, the index has ours. Stores tell
-// nothing by which the two could be told apart.
+// What remains unseen: when another client changes only the metadata of an object, not its bytes,
+// within the same second in which this one stored it, the index has ours. Stores tell nothing by
+// which the two could be told apart.
 package attrindex
 
 import "strings"

@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/record"
 )
 
 // Options of a Cache. The zero Options works.
@@ -253,10 +254,9 @@ func (it *item) completes(listed backend.Object) bool {
 	return it.marked() && !it.fresh && sameVersion(it.obj, listed)
 }
 
-// sameVersion compares what listings and answers to Head both tell. Their times differ in
-// precision.
-func sameVersion(a, b backend.Object) bool {
-	return a.ETag == b.ETag && a.Size == b.Size && a.ModTime.Unix() == b.ModTime.Unix()
+// sameVersion compares what answers and listings both tell. Their times differ in precision.
+func sameVersion(known, listed backend.Object) bool {
+	return record.SameVersion(known.ETag, known.Size, known.ModTime.Unix(), listed)
 }
 
 // complete returns listed with the metadata of attrs.

@@ -25,11 +25,19 @@ func Append(b []byte, obj backend.Object) []byte {
 	return appendMap(b, obj.Header)
 }
 
+// SameVersion reports whether a version that a listing shows is one that is known from the
+// answer to a request: by ETag, size and second of the time. The answer to a PUT tells when it
+// was given; the store's time of the object can be in the second before.
+func SameVersion(etag string, size, second int64, listed backend.Object) bool {
+	late := second - listed.ModTime.Unix()
+	return etag == listed.ETag && size == listed.Size && (late == 0 || late == 1)
+}
+
 // Attrs returns the attributes in a record if it is about the version that is listed.
 func Attrs(text []byte, listed backend.Object) (backend.Attrs, bool) {
 	r := NewReader(text)
 	etag, size, second := r.Text(), r.Number(), r.Number()
-	if r.failed || etag != listed.ETag || size != listed.Size || second != listed.ModTime.Unix() {
+	if r.failed || !SameVersion(etag, size, second, listed) {
 		return backend.Attrs{}, false
 	}
 	attrs := backend.Attrs{Class: r.Text(), Meta: r.texts(), Header: r.texts()}

@@ -48,6 +48,11 @@ func TestARecordIsOfOneVersion(t *testing.T) {
 			t.Errorf("%s: got %v", what, got)
 		}
 	}
+	listed := obj
+	listed.ModTime = obj.ModTime.Add(-time.Second)
+	if _, ok := Attrs(text, listed); !ok {
+		t.Error("a time in the second before the answer: not found")
+	}
 	obj.ModTime = obj.ModTime.Truncate(time.Second)
 	if _, ok := Attrs(text, obj); !ok {
 		t.Error("times of other precision: not found")
