@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/backend/local"
+	"github.com/thawfs/thawfs/cache/attrindex"
 )
 
 func TestMain(m *testing.M) {
@@ -155,8 +157,13 @@ func (m *mounted) object(key string) (backend.Object, string) {
 	return obj, string(b)
 }
 
-// keys lists the store flat.
+// keys lists the store flat, without indexes of attributes.
 func (m *mounted) keys() []string {
+	m.t.Helper()
+	return slices.DeleteFunc(m.allKeys(), attrindex.IsKey)
+}
+
+func (m *mounted) allKeys() []string {
 	m.t.Helper()
 	var keys []string
 	for e, err := range m.store.List(m.t.Context(), "", "", backend.ListOptions{}) {

@@ -47,6 +47,7 @@ var promises = map[string]func(*testing.T){
 	"Rename is one step for programs on this mount":         testRename,
 	"Hard links are refused":                                testHardLinks,
 	"Mode, owner, times and symbolic links persist":         testAttrsPersist,
+	"A listing asks for no file by itself":                  testIndex,
 	"Foreign metadata survives":                             testForeignMeta,
 	"User xattrs persist":                                   testXattrs,
 	"Directory times":                                       testDirTimes,
