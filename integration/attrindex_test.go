@@ -39,7 +39,7 @@ func TestListingTenThousandFiles(t *testing.T) {
 	m.remount()
 	t.Log("written", c.take())
 	got := run(t, m.dir, "ls", "-lA", "--time-style=full-iso", "dir")
-	wantAtMost(t, "ls -l", c.take(), 12)
+	wantAtMost(t, "ls -l", c.take(), 20)
 	if got != want {
 		t.Errorf("ls -l of a new mount is not what it was:\n%s\nwant\n%s", tail(got), tail(want))
 	}
