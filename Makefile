@@ -12,7 +12,7 @@ export CGO_ENABLED ?= 0
 lint := .cache/lint
 
 .DEFAULT_GOAL := build
-.PHONY: build demo servers test test-slow bench lint clean
+.PHONY: build demo servers browser test test-slow bench lint clean
 
 build:
 	$(GO) build -trimpath -o thawfs ./cmd/thawfs
@@ -27,11 +27,15 @@ test test-slow: export CGO_ENABLED = 1
 servers:
 	$(GO) run ./integration/servers/cmd/servers install
 
+# Chromium, in which the status page is tested.
+browser:
+	@command -v chromium >/dev/null || { apt-get update && apt-get install -y --no-install-recommends chromium; }
+
 # Packages in turn with two at a time: more of them only fight for the disk and the servers.
-test: servers
+test: servers browser
 	$(GO) test -race -short -p 2 -timeout 45m ./...
 
-test-slow: servers
+test-slow: servers browser
 	$(GO) test -race -p 1 -timeout 4h ./...
 
 bench: servers

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -26,6 +27,8 @@ import (
 //	POST /v1/restore   of a restoreRequest; a stream of restoreEvents
 //	POST /v1/flush     ?path=REL; a stream of flushed
 //	GET  /v1/cache/    and POST /v1/cache/drop, pin, unpin, limit?bytes=N; ?path=REL; streams of cached
+//	GET  /v1/events    status, each second, as server-sent events
+//	GET  /metrics, /healthz, /readyz (page.go), /debug/pprof/
 //	GET  /v1/log/level and POST ?level=WORD; logState
 //
 // curl --unix-socket /run/thawfs/XXXX.sock http://thawfs/v1/mount shows it.
@@ -38,6 +41,7 @@ type about struct {
 	Version    string    `json:"version"`
 	Cache      string    `json:"cache"`
 	Log        string    `json:"log,omitempty"` // empty: it logs to its terminal
+	Page       string    `json:"page,omitempty"` // URL of the status page
 	ReadOnly   bool      `json:"read_only"`
 	Since      time.Time `json:"since"`
 }
@@ -93,6 +97,12 @@ func (d *daemon) control() http.Handler {
 	mux.HandleFunc("POST /v1/flush", d.flush)
 	d.caches(mux)
 	d.logs(mux)
+	d.watchable(mux)
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { d.events(w, r, nil) })
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	return mux
 }
 

@@ -26,6 +26,7 @@ type daemon struct {
 	line         *progress      // for who watches it in the foreground
 	meter        *backend.Meter // of the driver; nil if it makes no requests
 	level        *slog.LevelVar
+	pages        net.Listener // of the status page; nil if there is none
 	release      func() error // after run: gives free what it was made of
 
 	leave  chan struct{} // closed when the rest shall stay in the journal
@@ -67,6 +68,8 @@ func (d *daemon) run(l net.Listener, signals <-chan os.Signal) pending {
 			d.log.Error("control socket failed", slog.Any("err", err))
 		}
 	})
+
+	defer d.servePage(d.pages)()
 
 	limit := lingerLimit
 	select {

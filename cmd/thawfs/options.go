@@ -34,6 +34,7 @@ type options struct {
 	logFile      string
 	logLevel     choice
 	drainTimeout time.Duration
+	pageAddr     string // of the status page; empty: none
 
 	// umount
 	leave bool
@@ -79,6 +80,7 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay here, log to the terminal")
 	f.Var(text{&o.logFile, "FILE"}, "log-file", "where to log (thawfs.log in the cache)")
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")
+	f.Var(text{&o.pageAddr, "ADDR"}, "status-address", "serve a status page, as on 127.0.0.1:9140")
 	f.Var((*period)(&o.drainTimeout), "drain-timeout", "SIGTERM sends this long")
 	f.VarP(&mountOptions{flags: f}, "options", "o", "these as mount(8) has them: ro,uid=5,ttl=1m")
 }
@@ -93,6 +95,11 @@ func (o *options) check() error {
 		case u.User != nil:
 			return usage("credentials do not belong into the endpoint",
 				"Put them into the environment or into a profile of ~/.aws/credentials and use --profile.")
+		}
+	}
+	if o.pageAddr != "" {
+		if p := checkPageAddress(o.pageAddr); p != nil {
+			return p
 		}
 	}
 	if o.anonymous && o.profile != "" {

@@ -35,13 +35,18 @@ func (w *world) cacheOf(source string) string {
 // pid asks the daemon on mountpoint who it is.
 func (w *world) pid(mountpoint string) int {
 	w.t.Helper()
+	who, err := w.client(mountpoint).about(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return who.PID
+}
+
+// client talks to the daemon on mountpoint.
+func (w *world) client(mountpoint string) *client {
 	for _, e := range w.env {
 		if dir, ok := strings.CutPrefix(e, "THAWFS_RUNTIME_DIR="); ok {
-			who, err := (&client{filepath.Join(dir, socketName(mountpoint))}).about(w.t.Context())
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return who.PID
+			return &client{filepath.Join(dir, socketName(mountpoint))}
 		}
 	}
 	panic("a world without THAWFS_RUNTIME_DIR")

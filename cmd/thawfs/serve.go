@@ -109,13 +109,23 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 		return nil, nil, err
 	}
 	undo.add(func() { _ = socket.Close() }) // nobody has connected to any purpose
+	pages, err := j.listenPage()
+	if err != nil {
+		return nil, nil, err
+	}
+	if pages != nil {
+		undo.add(func() { _ = pages.Close() }) // nobody looks yet
+	}
 	m, err := j.mountFS(service, cache.path, log)
 	if err != nil {
 		return nil, nil, wrong(fmt.Sprintf("%s cannot be mounted on %s: %v", j.source, j.mountpoint, err), "").because(err)
 	}
 	undo.add(func() { takeDown(m) })
 	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout, newProgress(j.watcher(to)))
-	d.level = j.levels
+	d.level, d.pages = j.levels, pages
+	if pages != nil {
+		d.about.Page = "http://" + pages.Addr().String() + "/"
+	}
 	if m, ok := service.(backend.Metered); ok {
 		d.meter = m.Meter()
 	}

@@ -21,6 +21,9 @@ func (s status) print(w io.Writer, all bool, now time.Time) {
 		how = ", read-only"
 	}
 	fmt.Fprintf(w, "%s on %s%s (pid %d, since %s)\n", s.Source, s.Mountpoint, how, s.PID, s.Since.Local().Format("2006-01-02 15:04"))
+	if s.Page != "" {
+		fmt.Fprintf(w, "  page      %s\n", s.Page)
+	}
 	fmt.Fprintf(w, "  store     %s\n", s.Store.text(now))
 	s.printUploads(w, now)
 	s.printRecalls(w, all, now)

@@ -174,3 +174,18 @@ func TestCommandsThatNeedAMount(t *testing.T) {
 		t.Errorf("flush in a mount: %+v", o)
 	}
 }
+
+func TestTopWatchesUntilTheMountEnds(t *testing.T) {
+	w := newWorld(t)
+	mnt := w.mount("local:store", "mnt")
+	mustWrite(t, mnt+"/box/a", strings.Repeat("x", 100_000))
+	tty := startOnTerminal(t, w.command("top", mnt))
+	tty.expect("Uploads")
+	tty.expect("none pending")
+	w.must("umount", mnt)
+	if code := tty.wait(); code != 0 {
+		t.Errorf("top of a mount that ended: exit %d, %q", code, tty.text())
+	}
+	mnt = w.mount("local:store", "mnt")
+	w.run("top", mnt).want(t, exitUsage, "thawfs: thawfs top needs a terminal.\nFor programs: thawfs status --json")
+}
