@@ -40,7 +40,7 @@ type about struct {
 	PID        int       `json:"pid"`
 	Version    string    `json:"version"`
 	Cache      string    `json:"cache"`
-	Log        string    `json:"log,omitempty"` // empty: it logs to its terminal
+	Log        string    `json:"log,omitempty"`  // empty: it logs to its terminal
 	Page       string    `json:"page,omitempty"` // URL of the status page
 	ReadOnly   bool      `json:"read_only"`
 	Since      time.Time `json:"since"`

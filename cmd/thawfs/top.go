@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -18,9 +19,9 @@ func topCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "top [PATH]",
 		Short: "Watch a mount at work",
-		Long: `Shows, each second anew, what goes to and comes from the store, what waits for its
-upload, what is on its way back from an archive, and how full the cache is. It
-ends with q. PATH is in the mount; without one it is that of the working
+		Long: `Shows, each second anew, what goes to and comes from the store, what waits for
+its upload, what is on its way back from an archive, and how full the cache is.
+It ends with q. PATH is in the mount; without one it is that of the working
 directory, or the only one. For programs: thawfs status --json.`,
 		Example: "  thawfs top /mnt/photos",
 		Args:    cobra.MaximumNArgs(1),
@@ -41,7 +42,11 @@ directory, or the only one. For programs: thawfs status --json.`,
 func top(ctx context.Context, m *mountSpots, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := tea.NewProgram(topView{}, tea.WithContext(ctx), tea.WithOutput(out))
+	options := []tea.ProgramOption{tea.WithContext(ctx), tea.WithOutput(out)}
+	if !isTerminal(os.Stdin) { // no keys then; Ctrl-C still ends it
+		options = append(options, tea.WithInput(nil))
+	}
+	p := tea.NewProgram(topView{}, options...)
 	ended := make(chan error, 1)
 	go func() {
 		err := m.c.watch(ctx, func(s status) { p.Send(s) })
