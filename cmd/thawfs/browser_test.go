@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -156,6 +155,6 @@ func (b *browser) screenshot(path string) {
 		b.t.Fatal(err)
 	}
 	if len(png) < 10_000 {
-		b.t.Error(fmt.Sprintf("a screenshot of %d bytes is an empty page", len(png)))
+		b.t.Errorf("a screenshot of %d bytes is an empty page", len(png))
 	}
 }

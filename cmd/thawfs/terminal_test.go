@@ -40,6 +40,9 @@ func startOnTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 120}); err != nil {
+		t.Fatal(err)
+	}
 	tty := &terminal{t: t, cmd: cmd, read: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = slave, slave
 	cmd.Env = append(cmd.Env, "TERM=xterm")
