@@ -47,7 +47,7 @@ func pipInstall(pkg, script string) func(context.Context, *builder) error {
 		venv := filepath.Join(b.dir, "venv")
 		if err := b.run(ctx, env, "python3", "-m", "venv", venv); err != nil {
 			// Debian keeps ensurepip in a package of its own.
-			if debian(ctx, "python3-venv", b.out) != nil {
+			if debian(ctx, b.out, "python3-venv") != nil {
 				return err
 			}
 			if err := b.run(ctx, env, "/usr/bin/python3", "-m", "venv", "--clear", venv); err != nil {

@@ -13,9 +13,12 @@ import (
 // A program is a server's executable in the cache.
 type program struct {
 	name, version string
-	file          string // executable, relative to its directory in the cache
+	file          string // executable, relative to its directory in the cache; of Debian's, where it is
 	patience      string // what a first build takes on two idle cores
 	build         func(ctx context.Context, b *builder) error
+
+	debian []string // packages that it takes
+	needs  []string // files by which they are known to be there
 }
 
 // programs are pinned: a test that fails tomorrow shall have failed for our change.
@@ -31,6 +34,12 @@ var programs = []program{
 	{
 		name: "moto", version: "5.2.5", file: "venv/bin/moto_server", patience: "about a minute",
 		build: pipInstall("moto[server]", "moto_server"),
+	},
+	{name: "swift", version: "2.30", file: systemPython, debian: swiftPackages, needs: swiftFiles},
+	{
+		name: "keystone", version: "22-" + keystoneRevision, file: "facts.json", patience: "about a minute",
+		build:  makeKeystone,
+		debian: slices.Concat(swiftPackages, keystonePackages), needs: slices.Concat(swiftFiles, keystoneFiles),
 	},
 }
 
@@ -78,6 +87,18 @@ func executable(ctx context.Context, name string, out io.Writer) (string, error)
 
 // get returns the executable, building it first if it is not there.
 func (p program) get(ctx context.Context, out io.Writer) (string, error) {
+	missing := func(path string) bool { return !exists(path) }
+	if slices.ContainsFunc(p.needs, missing) {
+		if err := debian(ctx, out, p.debian...); err != nil {
+			return "", fmt.Errorf("install %s: %w", p.name, err)
+		}
+		if i := slices.IndexFunc(p.needs, missing); i >= 0 {
+			return "", fmt.Errorf("the Debian packages of %s were installed and hold no %s", p.name, p.needs[i])
+		}
+	}
+	if p.build == nil {
+		return p.file, nil
+	}
 	cache, err := Dir()
 	if err != nil {
 		return "", err

@@ -3,6 +3,7 @@ package servers
 import (
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // The keys of every test server. They open nothing but what tests put there.
@@ -14,12 +15,16 @@ const (
 
 // A kind is how one sort of server is run.
 type kind struct {
-	name  string
-	ready string // path that answers 200 once the server serves
+	name    string
+	program string // in the cache, if it is not called like the kind
+	ready   string // path that answers 200 once the server serves
 	// arguments and environment for a server on 127.0.0.1:port with its data below dir
 	args func(port int, dir string) []string
 	env  []string
 	dirs []string // below the data directory, that must exist
+	// command, if set, stands for the program and args: the program's path is handed to it
+	command func(path string, port int, dir string) []string
+	files   map[string]string // below the data directory: what they hold
 }
 
 var kinds = []kind{
@@ -50,6 +55,9 @@ var kinds = []kind{
 		// Bodies are spooled to files below TMPDIR, which is set to the data directory.
 		env: []string{"MOTO_S3_DEFAULT_MAX_KEYS=1000"},
 	},
+	swiftKind("swift", 0),
+	swiftKind("keystone", time.Hour),
+	swiftKind("keystone-brief", BriefToken),
 }
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func startOn(name string, newData func() (*dataDir, error)) (*Server, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("no server named %q", name)
 	}
-	exe, err := executable(context.Background(), name, os.Stderr)
+	exe, err := executable(context.Background(), cmp.Or(kinds[i].program, name), os.Stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +99,11 @@ func (s *Server) Restart() error {
 			return err
 		}
 	}
+	for name, text := range s.kind.files {
+		if err := os.WriteFile(filepath.Join(s.data.path, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
 	log, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
@@ -115,7 +121,13 @@ func (s *Server) Restart() error {
 // spawn starts the process. Pdeathsig acts when the thread that forked ends, so that thread is
 // kept until the process is gone.
 func (s *Server) spawn(log io.Writer) error {
-	s.cmd = exec.Command(s.exe, s.kind.args(s.port, s.data.path)...)
+	argv := []string{s.exe}
+	if s.kind.command != nil {
+		argv = s.kind.command(s.exe, s.port, s.data.path)
+	} else {
+		argv = append(argv, s.kind.args(s.port, s.data.path)...)
+	}
+	s.cmd = exec.Command(argv[0], argv[1:]...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.data.path, log, log
 	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.data.path, "TMPDIR=" + s.data.path}, s.kind.env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

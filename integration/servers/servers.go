@@ -72,7 +72,9 @@ type fleet struct {
 	running map[string]*Server
 }
 
-func (f *fleet) get(t testing.TB, name string) S3 {
+func (f *fleet) get(t testing.TB, name string) S3 { t.Helper(); return f.server(t, name).S3 }
+
+func (f *fleet) server(t testing.TB, name string) *Server {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +92,7 @@ func (f *fleet) get(t testing.TB, name string) S3 {
 	if err := s.Err(); err != nil {
 		t.Fatalf("servers: %v", err)
 	}
-	return s.S3
+	return s
 }
 
 func (f *fleet) open() {

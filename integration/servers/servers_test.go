@@ -90,3 +90,21 @@ func TestToolFindsPrograms(t *testing.T) {
 		t.Errorf("Tool(tar) = %q, want an absolute path", got)
 	}
 }
+
+func TestSwiftServes(t *testing.T) {
+	s := Swift(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.AuthURL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Auth-User", s.User)
+	req.Header.Set("X-Auth-Key", s.Key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Storage-Url") == "" {
+		t.Errorf("login: %s, %v", resp.Status, resp.Header)
+	}
+}

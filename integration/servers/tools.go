@@ -27,6 +27,7 @@ var packages = map[string]string{
 	"rsync":       "rsync",
 	"setfattr":    "attr",
 	"sqlite3":     "sqlite3",
+	"swift":       "python3-swiftclient",
 	"tar":         "tar",
 }
 
@@ -53,7 +54,7 @@ func findTool(ctx context.Context, name string, out io.Writer) (string, error) {
 	if pkg == "" {
 		return "", fmt.Errorf("%s is not installed, and its Debian package is not known to integration/servers", name)
 	}
-	if err := debian(ctx, pkg, out); err != nil {
+	if err := debian(ctx, out, pkg); err != nil {
 		return "", fmt.Errorf("%s is not installed: %w", name, err)
 	}
 	if path, ok := look(name); ok {
@@ -75,16 +76,21 @@ func look(name string) (string, bool) {
 	return "", false
 }
 
-// debian installs a package. The lists of packages are brought up to date only when that is
+// debian installs packages. The lists of packages are brought up to date only when that is
 // what it takes, which is once on a new machine.
-func debian(ctx context.Context, pkg string, out io.Writer) error {
-	install := []string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", pkg}
+func debian(ctx context.Context, out io.Writer, pkgs ...string) error {
+	install := append([]string{"apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, pkgs...)
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("run: sudo %s", strings.Join(install, " "))
 	}
-	return locked("apt", func() error {
-		b := &builder{name: pkg, dir: "/", out: out}
-		b.say("installing the Debian package %s", pkg)
+	return locked("apt", func() (err error) {
+		b := &builder{name: pkgs[0], dir: "/", out: out}
+		b.say("installing from Debian: %s", strings.Join(pkgs, " "))
+		free, err := keepDaemonsDown()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, free()) }()
 		env := append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		first := b.run(ctx, env, install...)
 		if first == nil {
@@ -95,4 +101,20 @@ func debian(ctx context.Context, pkg string, out io.Writer) error {
 		}
 		return b.run(ctx, env, install...)
 	})
+}
+
+// policy is the program that Debian's packages ask whether they may start their daemons
+// (invoke-rc.d, "policy-rc.d interface specification").
+const policy = "/usr/sbin/policy-rc.d"
+
+// keepDaemonsDown keeps the daemons of packages that are installed from being started, and
+// returns what allows it again.
+func keepDaemonsDown() (free func() error, err error) {
+	if exists(policy) {
+		return func() error { return nil }, nil // whose machine this is has decided
+	}
+	if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+		return nil, err
+	}
+	return func() error { return os.Remove(policy) }, nil
 }

@@ -17,7 +17,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 || os.Args[1] != "install" {
-		fmt.Fprintln(os.Stderr, "usage: servers install [minio|versitygw|moto|restic|rsync|... ...]")
+		fmt.Fprintln(os.Stderr, "usage: servers install [minio|versitygw|moto|swift|keystone|restic|rsync|... ...]")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
