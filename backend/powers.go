@@ -95,3 +95,11 @@ type RestoreOptions struct {
 	Tier string        // Expedited, Standard, Bulk or the store's own word
 	Keep time.Duration // how long the copy shall stay readable; whole days on S3
 }
+
+// An Inspector tells of an object what no other method does, by names of its own: the manifest
+// of a large object, an address for others. They are shown as xattrs below user.thawfs.
+type Inspector interface {
+	// Inspect returns the value of name for the object that key holds. ok is false if there
+	// is no such value: the name is none of this store, or not for this object.
+	Inspect(ctx context.Context, key, name string) (value string, ok bool, err error)
+}

@@ -95,7 +95,7 @@ func (s *store) assemble(rec *record, ps []backend.Part) (files []string, sizes 
 			return nil, nil, fmt.Errorf("%w: part %d: %w", backend.ErrCorrupt, p.Number, err)
 		}
 		sum.Write(raw)
-		rec.CRC = combineCRC(rec.CRC, q.CRC, q.Size)
+		rec.CRC = backend.CombineCRC(rec.CRC, q.CRC, q.Size)
 		rec.Size += q.Size
 		files = append(files, filepath.Join(s.uploadDir(rec.Upload), partName(q)))
 		sizes = append(sizes, q.Size)

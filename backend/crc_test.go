@@ -1,4 +1,4 @@
-package local
+package backend
 
 import (
 	"hash/crc64"
@@ -17,9 +17,9 @@ func TestCombinedSumIsThatOfTheWhole(t *testing.T) {
 	want := crc64.Checksum(body, crc64.MakeTable(nvme))
 	for _, cut := range []int{0, 1, 7, 8, 4096, 99_999, 100_000} {
 		a, b := body[:cut], body[cut:]
-		got := combineCRC(crc64nvme.Checksum(a), crc64nvme.Checksum(b), int64(len(b)))
+		got := CombineCRC(crc64nvme.Checksum(a), crc64nvme.Checksum(b), int64(len(b)))
 		if got != want {
-			t.Errorf("combineCRC cut at %d = %016x, want %016x", cut, got, want)
+			t.Errorf("CombineCRC cut at %d = %016x, want %016x", cut, got, want)
 		}
 	}
 }

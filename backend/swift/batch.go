@@ -1,0 +1,182 @@
+package swift
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/thawfs/thawfs/backend"
+)
+
+const (
+	bulkSize       = 1000 // names a request, if the server allows as many
+	deletesAtOnce  = 16   // where there are no bulk requests
+	listedRather   = 8    // keys from which on a listing tells what they are
+	pagesPerSearch = 3    // of such a listing, before it is given up
+)
+
+// DeleteBatch implements backend.BatchDeleter. What a listing shows to be plain objects goes in
+// bulk; large objects, and whatever it does not show, one by one.
+func (s *Store) DeleteBatch(ctx context.Context, keys []string) map[string]error {
+	var (
+		mu     sync.Mutex // guards failed
+		failed = map[string]error{}
+	)
+	fail := func(key string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		failed[key] = s.fail(ctx, "delete", key, err)
+	}
+	var good, single []string
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			fail(key, err)
+		} else {
+			good = append(good, key)
+		}
+	}
+	slices.Sort(good)
+	good = slices.Compact(good)
+	plain, err := s.plainOnes(ctx, good)
+	if err != nil {
+		plain = nil
+	}
+	single = slices.DeleteFunc(good, func(key string) bool { return plain[key] })
+	bulk := make([]string, 0, len(plain))
+	for key := range plain {
+		bulk = append(bulk, key)
+	}
+	slices.Sort(bulk)
+	for key, err := range s.svc.removeNames(ctx, s.name, bulk) {
+		fail(key, err)
+	}
+	each(single, deletesAtOnce, func(key string) {
+		if err := s.delete(ctx, key); err != nil {
+			fail(key, err)
+		}
+	})
+	return failed
+}
+
+// plainOnes finds among sorted keys those that are plain objects with something in them.
+func (s *Store) plainOnes(ctx context.Context, keys []string) (map[string]bool, error) {
+	plain := map[string]bool{}
+	if len(keys) < listedRather {
+		return plain, nil
+	}
+	wanted := map[string]bool{}
+	for _, key := range keys {
+		wanted[key] = true
+	}
+	at, prefix := 0, commonPrefix(keys[0], keys[len(keys)-1])
+	for pages := 0; at < len(keys) && pages < pagesPerSearch+len(keys)/bulkSize; pages++ {
+		q := url.Values{"format": {"json"}, "limit": {strconv.Itoa(maxPage)}, "prefix": {prefix}}
+		if at > 0 || keys[0] != prefix {
+			q.Set("marker", before(keys[at]))
+		}
+		rows, err := s.svc.listing(ctx, s.name, q)
+		if err != nil || len(rows) == 0 {
+			return plain, err
+		}
+		for _, r := range rows {
+			if wanted[r.Name] && r.Bytes > 0 && r.SLOTag == "" && !strings.HasSuffix(r.Name, "/") {
+				plain[r.Name] = true
+			}
+		}
+		last := rows[len(rows)-1].Name
+		for at < len(keys) && keys[at] <= last {
+			at++
+		}
+	}
+	return plain, nil
+}
+
+func commonPrefix(a, b string) string {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return strings.ToValidUTF8(a[:n], "")
+}
+
+// before is a marker behind which a listing begins with key, or a little ahead of it.
+func before(key string) string {
+	runes := []rune(key)
+	return string(runes[:len(runes)-1])
+}
+
+// each calls do for all of list, n at a time.
+func each(list []string, n int, do func(string)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, n)
+	for _, x := range list {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(x)
+		})
+	}
+	wg.Wait()
+}
+
+// removeNames deletes objects by their names in Swift: in bulk, or one by one where the server
+// does not do that. It returns an error for each that may still exist.
+func (s *Service) removeNames(ctx context.Context, container string, names []string) map[string]error {
+	failed := map[string]error{}
+	size := bulkSize
+	b := s.info.get(ctx, s).Bulk
+	if b != nil && b.MaxDeletes > 0 {
+		size = min(size, b.MaxDeletes)
+	}
+	for batch := range slices.Chunk(names, size) {
+		if b != nil && len(batch) > 1 && s.removeBulk(ctx, container, batch) == nil {
+			continue
+		}
+		var mu sync.Mutex // guards failed
+		each(batch, deletesAtOnce, func(name string) {
+			_, err := s.call(ctx, request{method: http.MethodDelete, container: container, key: name})
+			if err != nil && statusOf(err) != http.StatusNotFound {
+				mu.Lock()
+				defer mu.Unlock()
+				failed[name] = err
+			}
+		})
+	}
+	return failed
+}
+
+// removeBulk makes one request of the middleware bulk. Its answer is a success whatever came of
+// it; the truth stands in the body.
+func (s *Service) removeBulk(ctx context.Context, container string, names []string) error {
+	var list strings.Builder
+	for _, name := range names {
+		list.WriteString(quotePath("/"+container+"/"+name) + "\n")
+	}
+	data, _, err := s.read(ctx, request{
+		method: http.MethodPost, query: url.Values{"bulk-delete": {""}}, body: text([]byte(list.String())), patient: true,
+		header: map[string]string{"Content-Type": "text/plain", "Accept": "application/json"},
+	})
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Status string     `json:"Response Status"`
+		Body   string     `json:"Response Body"`
+		Errors [][]string `json:"Errors"`
+		Gone   int        `json:"Number Deleted"`
+		Absent int        `json:"Number Not Found"`
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("%w: bulk delete: %w", backend.ErrUnavailable, err)
+	}
+	if len(answer.Errors) > 0 || answer.Gone+answer.Absent != len(names) {
+		return fmt.Errorf("%w: bulk delete: %s %s", backend.ErrUnavailable, answer.Status, answer.Body)
+	}
+	return nil
+}
