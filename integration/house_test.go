@@ -29,6 +29,7 @@ var rooms = []struct {
 		"std", "backend", "github.com/minio/crc64nvme",
 		"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go", "github.com/aws/smithy-go/",
 	}},
+	{"backend/swift", []string{"std", "backend", "github.com/minio/crc64nvme", "github.com/ncw/swift/v2", "go.yaml.in/yaml/v3"}},
 	{"backend", []string{"std"}},
 	{"cache/record", []string{"std", "backend"}},
 	// Caches do not know each other: fs joins them.
@@ -52,6 +53,7 @@ var rooms = []struct {
 var shut = []struct{ path, owner string }{
 	{"github.com/hanwen/go-fuse/", "fs"},
 	{"github.com/aws/", "backend/s3"},
+	{"github.com/ncw/", "backend/swift"},
 	{"github.com/aws/", "integration"}, // looks at servers without thawfs in between
 }
 
@@ -81,6 +83,8 @@ func TestRulesOfTheHouse(t *testing.T) {
 		{"backend/s3", module + "/backend", true},
 		{"backend/s3", module + "/backend/local", false},
 		{"backend/local", "github.com/aws/smithy-go", false},
+		{"backend/swift", "github.com/ncw/swift/v2", true},
+		{"cmd/thawfs", "github.com/ncw/swift/v2", false},
 		{"cache/blocks", module + "/backend", true},
 		{"cache/blocks", module + "/cache/entries", false},
 		{"cache/blocks", module + "/backend/local", false},

@@ -43,18 +43,23 @@ func (s *Store) DeleteBatch(ctx context.Context, keys []string) map[string]error
 	}
 	slices.Sort(good)
 	good = slices.Compact(good)
-	plain, err := s.plainOnes(ctx, good)
+	raws, err := s.plainOnes(ctx, good)
 	if err != nil {
-		plain = nil
+		raws = nil
 	}
-	single = slices.DeleteFunc(good, func(key string) bool { return plain[key] })
-	bulk := make([]string, 0, len(plain))
-	for key := range plain {
-		bulk = append(bulk, key)
+	keyOf := map[string]string{} // by name in Swift
+	var bulk []string
+	for _, key := range good {
+		if len(raws[key]) == 0 {
+			single = append(single, key)
+		}
+		for _, raw := range raws[key] {
+			keyOf[raw] = key
+			bulk = append(bulk, raw)
+		}
 	}
-	slices.Sort(bulk)
-	for key, err := range s.svc.removeNames(ctx, s.name, bulk) {
-		fail(key, err)
+	for raw, err := range s.svc.removeNames(ctx, s.name, bulk) {
+		fail(keyOf[raw], err)
 	}
 	each(single, deletesAtOnce, func(key string) {
 		if err := s.delete(ctx, key); err != nil {
@@ -64,34 +69,51 @@ func (s *Store) DeleteBatch(ctx context.Context, keys []string) map[string]error
 	return failed
 }
 
-// plainOnes finds among sorted keys those that are plain objects with something in them.
-func (s *Store) plainOnes(ctx context.Context, keys []string) (map[string]bool, error) {
-	plain := map[string]bool{}
+// plainOnes finds among sorted keys those that need no look of their own, with their names in
+// Swift: plain objects, markers of directories, and what a listing does not show though it
+// covers it. An empty object may be a large one in truth.
+func (s *Store) plainOnes(ctx context.Context, keys []string) (map[string][]string, error) {
+	plain := map[string][]string{}
 	if len(keys) < listedRather {
 		return plain, nil
 	}
-	wanted := map[string]bool{}
-	for _, key := range keys {
-		wanted[key] = true
-	}
-	at, prefix := 0, commonPrefix(keys[0], keys[len(keys)-1])
-	for pages := 0; at < len(keys) && pages < pagesPerSearch+len(keys)/bulkSize; pages++ {
-		q := url.Values{"format": {"json"}, "limit": {strconv.Itoa(maxPage)}, "prefix": {prefix}}
-		if at > 0 || keys[0] != prefix {
-			q.Set("marker", before(keys[at]))
-		}
-		rows, err := s.svc.listing(ctx, s.name, q)
-		if err != nil || len(rows) == 0 {
+	marker, prefix := before(keys[0]), commonPrefix(keys[0], keys[len(keys)-1])
+	rows := map[string]row{}
+	covered := "" // the listing is known up to here
+	for range pagesPerSearch + len(keys)/bulkSize {
+		page, err := s.svc.listing(ctx, s.name, url.Values{
+			"format": {"json"}, "limit": {strconv.Itoa(maxPage)}, "prefix": {prefix}, "marker": {marker}, "end_marker": {keys[len(keys)-1] + "\x01"},
+		})
+		if err != nil {
 			return plain, err
 		}
-		for _, r := range rows {
-			if wanted[r.Name] && r.Bytes > 0 && r.SLOTag == "" && !strings.HasSuffix(r.Name, "/") {
-				plain[r.Name] = true
-			}
+		for _, r := range page {
+			rows[r.Name] = r
 		}
-		last := rows[len(rows)-1].Name
-		for at < len(keys) && keys[at] <= last {
-			at++
+		if len(page) == 0 {
+			covered = keys[len(keys)-1]
+			break
+		}
+		marker = page[len(page)-1].Name
+		covered = marker
+	}
+	for _, key := range keys {
+		if key > covered {
+			break
+		}
+		r, listed := rows[key]
+		bare := strings.TrimSuffix(key, "/")
+		m, marked := rows[bare]
+		marked = marked && bare != key && isMarker(m.Name, m.Bytes, m.Type)
+		switch {
+		case r.SLOTag != "" || listed && r.Bytes == 0 && bare == key:
+			continue
+		case marked && listed:
+			plain[key] = []string{key, bare}
+		case marked:
+			plain[key] = []string{bare}
+		default:
+			plain[key] = []string{key}
 		}
 	}
 	return plain, nil
@@ -105,10 +127,11 @@ func commonPrefix(a, b string) string {
 	return strings.ToValidUTF8(a[:n], "")
 }
 
-// before is a marker behind which a listing begins with key, or a little ahead of it.
+// before is a marker behind which a listing begins with key, and a marker of it without its
+// slash, or a little ahead of them.
 func before(key string) string {
-	runes := []rune(key)
-	return string(runes[:len(runes)-1])
+	runes := []rune(strings.TrimSuffix(key, "/"))
+	return string(runes[:max(0, len(runes)-1)])
 }
 
 // each calls do for all of list, n at a time.

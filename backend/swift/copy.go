@@ -65,7 +65,7 @@ func (s *Store) copy(ctx context.Context, from backend.Object, to string, opts b
 	if err != nil {
 		return backend.Object{}, err
 	}
-	return s.newest(ctx, made, h, backend.Cond{}), nil
+	return s.newest(ctx, made, h, predecessor{exists: true}), nil
 }
 
 // source looks at the object to be copied and makes sure that it is the one that is meant, and
@@ -108,7 +108,7 @@ func (s *Store) copyPlain(ctx context.Context, k known, to string, header map[st
 	if tag := strings.Trim(h.Get("Etag"), `"`); tag != "" && tag != made.ETag {
 		return nil, other(tag, made.ETag)
 	}
-	s.releaseAfter(ctx, to, old, nil)
+	s.releaseAfter(ctx, to, old.segments, nil)
 	return h, nil
 }
 
@@ -157,7 +157,7 @@ func (s *Store) copyLarge(ctx context.Context, k known, from, to string, header 
 	made.ETag = tag
 	keep, err := s.expand(ctx, segments)
 	if err == nil {
-		s.releaseAfter(ctx, to, old, keep)
+		s.releaseAfter(ctx, to, old.segments, keep)
 	}
-	return s.newest(ctx, made, h, cond), nil
+	return s.newest(ctx, made, h, old), nil
 }

@@ -160,19 +160,26 @@ func (s *Store) segmentsOf(ctx context.Context, k known) ([]segment, error) {
 	return s.expand(ctx, segments)
 }
 
-// replaced are the segments of what key holds before it is replaced.
-func (s *Store) replaced(ctx context.Context, key string, cond backend.Cond) ([]segment, error) {
+// A predecessor is what a key holds just before it is replaced.
+type predecessor struct {
+	exists   bool
+	segments []segment
+}
+
+// replaced looks what key holds before it is replaced.
+func (s *Store) replaced(ctx context.Context, key string, cond backend.Cond) (predecessor, error) {
 	if cond.IfAbsent {
-		return nil, nil
+		return predecessor{}, nil
 	}
 	k, err := s.headRaw(ctx, key)
 	if statusOf(err) == http.StatusNotFound {
-		return nil, nil
+		return predecessor{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return predecessor{}, err
 	}
-	return s.segmentsOf(ctx, k)
+	segments, err := s.segmentsOf(ctx, k)
+	return predecessor{true, segments}, err
 }
 
 // putManifest makes segments, of which Swift checks sizes and ETags, the object raw. Those that

@@ -292,8 +292,8 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 		return backend.Object{}, err
 	}
 	made.ETag = tag
-	s.finish(ctx, up, segments, old)
-	return s.newest(ctx, made, h, opts.Cond), nil
+	s.finish(ctx, up, segments, old.segments)
+	return s.newest(ctx, made, h, old), nil
 }
 
 // finish removes what the object that stands now does not need.

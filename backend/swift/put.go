@@ -63,8 +63,8 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 	if err != nil {
 		return backend.Object{}, err
 	}
-	s.releaseAfter(ctx, key, old, nil)
-	return s.newest(ctx, made, h, opts.Cond), nil
+	s.releaseAfter(ctx, key, old.segments, nil)
+	return s.newest(ctx, made, h, old), nil
 }
 
 func errNoIfMatch() error {
@@ -91,12 +91,18 @@ func (s *Store) stored(a backend.Attrs, header map[string]string) backend.Attrs 
 	return c
 }
 
-// replace sends a PUT. When an answer was lost, a conditional PUT may find what it has made
-// itself: etag tells.
+// replace sends a PUT. Swift looks for what must not be there when a PUT begins, so of several
+// that begin together all would win: those of this process go in turn. When an answer was lost,
+// a conditional PUT may find what it has made itself: etag tells.
 func (s *Store) replace(ctx context.Context, r request, cond backend.Cond, etag string) (http.Header, error) {
 	if !cond.IfAbsent {
 		return s.svc.call(ctx, r)
 	}
+	leave, err := s.svc.turns.take(ctx, s.name+"/"+r.key)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	r.header["If-None-Match"] = "*"
 	begun := time.Now()
 	h, err := s.svc.call(ctx, r)
@@ -125,11 +131,11 @@ func sameMeta(a backend.Attrs, header map[string]string) bool {
 	return len(want) == len(a.Meta)
 }
 
-// newest looks whether the store holds what was made. Between the caller's last look and the
-// change somebody may have been faster or slower: then that is said, and the next open finds
-// what there is.
-func (s *Store) newest(ctx context.Context, made backend.Object, h http.Header, cond backend.Cond) backend.Object {
-	if cond.IfAbsent && h.Get("Last-Modified") != "" {
+// newest looks whether the store holds what was made in the place of something else. Between
+// the last look and the change somebody may have been faster or slower: then that is said, and
+// the next open finds what there is.
+func (s *Store) newest(ctx context.Context, made backend.Object, h http.Header, old predecessor) backend.Object {
+	if !old.exists && h.Get("Last-Modified") != "" {
 		made.ModTime = timestamp(http.Header{"Last-Modified": h["Last-Modified"]})
 		if !isArchive(s.policy) {
 			return made

@@ -47,6 +47,7 @@ type Service struct {
 	keys    *keyring
 	info    info
 	readers readers
+	turns   turns
 
 	mu        sync.Mutex      // leaf
 	companion map[string]bool // segment containers that are known to exist. Guarded by mu

@@ -68,7 +68,7 @@ def configure(ports):
     # Timeouts of production end requests on a machine that is busy with tests, and updates of
     # listings that come too late wait for a daemon that does not run here.
     default = ("[DEFAULT]\nuser = %s\nbind_ip = 127.0.0.1\nbind_port = %d\nworkers = 0\nswift_dir = %s\n"
-               "conn_timeout = 30\nnode_timeout = 60\ncontainer_update_timeout = 60\n")
+               "conn_timeout = 30\nnode_timeout = 60\ncontainer_update_timeout = 60\nlog_level = WARNING\n")
     user = "root" if os.getuid() == 0 else os.environ.get("USER", "nobody")
     for s in SERVERS:
         write(s + ".conf", default % (user, ports[s], D) +
@@ -76,14 +76,15 @@ def configure(ports):
               "[pipeline:main]\npipeline = healthcheck %s-server\n[app:%s-server]\nuse = egg:swift#%s\n"
               "[filter:healthcheck]\nuse = egg:swift#healthcheck\n" % (D, s, s, s))
     auth = "authtoken keystoneauth" if KEYSTONE else "tempauth"
-    pipeline = ("catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl %s copy "
-                "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server" % auth)
+    pipeline = ("catch_errors gatekeeper healthcheck cache listing_formats bulk tempurl %s copy "
+                "container-quotas account-quotas slo dlo versioned_writes symlink proxy-server" % auth)
     conf = default % (user, PORT, D) + "[pipeline:main]\npipeline = %s\n" % pipeline
     conf += ("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nconn_timeout = 30\nnode_timeout = 60\n"
              "recoverable_node_timeout = 60\n")
     options = {
-        "catch_errors": "", "gatekeeper": "", "healthcheck": "", "proxy-logging": "access_log_level = DEBUG",
-        "cache": "memcache_servers = 127.0.0.1:%d\nuse = egg:swift#memcache" % ports["memcached"],
+        "catch_errors": "", "gatekeeper": "", "healthcheck": "",
+        "cache": "use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:%d\nmemcache_max_connections = 64\n"
+                 "connect_timeout = 30\npool_timeout = 60\nio_timeout = 30\nerror_suppression_limit = 1000000" % ports["memcached"],
         "listing_formats": "", "bulk": "", "tempurl": "", "copy": "", "container-quotas": "use = egg:swift#container_quotas",
         "account-quotas": "use = egg:swift#account_quotas", "slo": "", "dlo": "", "symlink": "",
         "versioned_writes": "allow_versioned_writes = true\nallow_object_versioning = true",
