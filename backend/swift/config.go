@@ -94,8 +94,15 @@ func (a *Auth) fill(from Auth) {
 	group([2]*string{&a.ProjectDomain, &from.ProjectDomain}, [2]*string{&a.ProjectDomainID, &from.ProjectDomainID})
 	group([2]*string{&a.CredentialID, &from.CredentialID}, [2]*string{&a.CredentialName, &from.CredentialName})
 	for _, p := range [][2]*string{
-		{&a.URL, &from.URL}, {&a.Password, &from.Password}, {&a.CredentialSecret, &from.CredentialSecret}, {&a.TrustID, &from.TrustID},
-		{&a.Token, &from.Token}, {&a.StorageURL, &from.StorageURL}, {&a.Region, &from.Region}, {&a.Interface, &from.Interface}, {&a.CACert, &from.CACert},
+		{&a.URL, &from.URL},
+		{&a.Password, &from.Password},
+		{&a.CredentialSecret, &from.CredentialSecret},
+		{&a.TrustID, &from.TrustID},
+		{&a.Token, &from.Token},
+		{&a.StorageURL, &from.StorageURL},
+		{&a.Region, &from.Region},
+		{&a.Interface, &from.Interface},
+		{&a.CACert, &from.CACert},
 	} {
 		group(p)
 	}
