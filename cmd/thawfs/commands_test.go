@@ -46,12 +46,15 @@ func TestCommandLinesThatAreWrong(t *testing.T) {
 	}
 }
 
-// TestHelpFitsAScreen keeps every command's help within 44 lines of 80 columns, with examples.
+// TestHelpFitsAScreen keeps every command's help within 50 lines of 80 columns, with examples.
 func TestHelpFitsAScreen(t *testing.T) {
 	root := newRoot([]string{"thawfs"})
 	names := []string{""}
 	for _, c := range root.Commands() {
 		names = append(names, c.Name())
+		for _, sub := range c.Commands() {
+			names = append(names, c.Name()+" "+sub.Name())
+		}
 	}
 	for _, name := range names {
 		t.Run("thawfs "+name, func(t *testing.T) {
@@ -60,8 +63,8 @@ func TestHelpFitsAScreen(t *testing.T) {
 				t.Fatalf("exit %d: %s", o.code, o.stderr)
 			}
 			lines := strings.Split(strings.TrimSuffix(o.stdout, "\n"), "\n")
-			if len(lines) > 44 {
-				t.Errorf("%d lines, want at most 44", len(lines))
+			if len(lines) > 50 {
+				t.Errorf("%d lines, want at most 50", len(lines))
 			}
 			for _, l := range lines {
 				if len(l) > 80 {

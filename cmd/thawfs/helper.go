@@ -28,7 +28,7 @@ const (
 func isHelper(args []string) bool {
 	name := filepath.Base(args[0])
 	return name == "mount.thawfs" || name == "mount.fuse.thawfs" ||
-		len(args) > 2 && (strings.HasPrefix(args[1], "s3:") || strings.HasPrefix(args[1], "local:"))
+		len(args) > 2 && strings.Contains(args[1], ":") && !strings.HasPrefix(args[1], "-") // no command has a colon
 }
 
 func runHelper(ctx context.Context, args []string, stderr io.Writer) int {
@@ -85,7 +85,7 @@ func helperJob(args []string, stderr io.Writer) (j *job, fake bool, err error) {
 			return nil, false, usage(err.Error(), "")
 		}
 	}
-	if j, err = newJob(o, positional, stderr); err != nil {
+	if j, err = newJob(o, flags, positional, stderr); err != nil {
 		return nil, false, err
 	}
 	j.helper = true

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ local:DIR#BUCKET for a store in a directory. Credentials are those of AWS tools.
 		Args:              exactly("SOURCE", "MOUNTPOINT"),
 		ValidArgsFunction: completeMount,
 		RunE: func(cmd *cobra.Command, positional []string) error {
-			j, err := newJob(o, positional, cmd.ErrOrStderr())
+			j, err := newJob(o, cmd.Flags(), positional, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -38,13 +39,13 @@ local:DIR#BUCKET for a store in a directory. Credentials are those of AWS tools.
 	return cmd
 }
 
-// newJob understands SOURCE and MOUNTPOINT.
-func newJob(o *options, positional []string, stderr io.Writer) (*job, error) {
-	if err := o.check(); err != nil {
+// newJob understands SOURCE and MOUNTPOINT. flags are those of o.
+func newJob(o *options, flags *pflag.FlagSet, positional []string, stderr io.Writer) (*job, error) {
+	s, err := o.configure(flags, positional[0])
+	if err != nil {
 		return nil, err
 	}
-	s, err := parseSource(positional[0])
-	if err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
 	if err := o.classes.check(s.scheme); err != nil {
@@ -140,7 +141,13 @@ func self(args []string) string {
 // completeMount completes the schemes of SOURCE; then directories.
 func completeMount(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 && !strings.Contains(word, ":") {
-		return []string{"s3://\tS3 and compatible stores", "local:\ta store in a directory"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+		words := []string{"s3://\tS3 and compatible stores", "local:\ta store in a directory"}
+		if c, err := loadConfig(""); err == nil { // else mount will say why
+			for _, name := range c.names() {
+				words = append(words, name+":\tof the configuration")
+			}
+		}
+		return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	}
 	if len(args) == 1 {
 		return nil, cobra.ShellCompDirectiveFilterDirs

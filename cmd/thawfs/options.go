@@ -13,6 +13,9 @@ type options struct {
 	// Where the objects are.
 	endpoint, region, profile string
 	anonymous                 bool
+	// Of a remote in a configuration file; there are no flags for them.
+	accessKey, secretKey, sessionToken string
+	config                             string // file instead of the usual ones
 
 	// What this machine keeps of them.
 	cacheDir                     string // root of all caches; see cacheDir in cache.go
@@ -77,6 +80,7 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var(&o.dirMode, "dir-mode", "of directories that carry none")
 	o.recall.register(f)
 	o.classes.register(f)
+	f.Var(text{&o.config, "FILE"}, "config", "instead of the files of user and system")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay here, log to the terminal")
 	f.Var(text{&o.logFile, "FILE"}, "log-file", "where to log (thawfs.log in the cache)")
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")

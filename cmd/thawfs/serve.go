@@ -37,6 +37,7 @@ func (j *job) open(ctx context.Context, log *slog.Logger) (backend.Service, erro
 	}
 	return s3.New(ctx, s3.Options{
 		Endpoint: j.endpoint, Region: j.region, Profile: j.profile, Anonymous: j.anonymous, Log: log,
+		AccessKey: j.accessKey, SecretKey: j.secretKey, SessionToken: j.sessionToken,
 	})
 }
 
