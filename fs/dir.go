@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 type dirNode struct {
 	node
 	top backend.Ref // of the top of a bucket: what all keys below begin with
+
+	looked atomic.Bool // a name was looked up in here; of the top of a bucket
 
 	mu    sync.Mutex
 	obj   backend.Object // the marker; ETag is empty without one. Guarded by mu
@@ -231,6 +234,7 @@ func (f *FS) makeDir(ctx context.Context, ref backend.Ref, attrs backend.Attrs) 
 	switch {
 	case err == nil:
 		f.entries.Set(ref, obj)
+		f.index.Stored(ref, obj)
 	case errors.Is(err, backend.ErrChanged):
 		f.entries.Drop(ref)
 		return obj, backend.ErrExist

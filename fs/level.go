@@ -19,6 +19,7 @@ type levels struct {
 
 	mu    sync.Mutex
 	large map[backend.Ref]time.Time // when that was found. Guarded by mu
+	pages []firstPage               // oldest first. Guarded by mu
 }
 
 // learn lists a directory that a name is looked up in, so that its other names, and all that
@@ -32,25 +33,27 @@ func (f *FS) learn(ctx context.Context, store backend.Store, at backend.Ref) {
 	_, _, _ = f.levels.flight.Do(at.String(), func() (any, error) { // no result to look at
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // others may wait for it
 		defer cancel()
-		f.listLevel(ctx, store, at)
+		_, _ = f.listLevel(ctx, store, at) // what is not learnt is asked for by name
 		return nil, nil
 	})
 }
 
-func (f *FS) listLevel(ctx context.Context, store backend.Store, at backend.Ref) {
-	stamp := f.entries.Stamp()
-	var level []backend.Entry
+// listLevel lists a page of a level, and learns the level if that is all of it.
+func (f *FS) listLevel(ctx context.Context, store backend.Store, at backend.Ref) ([]backend.Entry, error) {
+	page := firstPage{at: at, stamp: f.entries.Stamp(), read: time.Now()}
 	for e, err := range store.List(ctx, at.Key, "", backend.ListOptions{Delimited: true, PageSize: levelPage}) {
 		if err != nil {
-			return
+			return nil, err
 		}
-		if len(level) == levelPage {
+		page.entries = append(page.entries, e)
+		if len(page.entries) == levelPage { // there may be more: to look would be another request
 			f.levels.note(at)
-			return
+			f.levels.keep(page)
+			return page.entries, nil
 		}
-		level = append(level, e)
 	}
-	f.entries.LearnDir(at, level, stamp)
+	f.entries.LearnDir(at, page.entries, page.stamp)
+	return page.entries, nil
 }
 
 // worth reports whether at may be small enough.

@@ -94,9 +94,17 @@ func (l *lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
 			yield(backend.Entry{}, err)
 			return
 		}
-		stamp := l.fs.entries.Stamp()
+		stamp, after := l.fs.entries.Stamp(), ""
 		var whole []backend.Entry
-		for e, err := range store.List(ctx, l.at.Key, "", backend.ListOptions{Delimited: true}) {
+		if page, ok := l.fs.takePage(l.at); ok {
+			whole, stamp, after = page.entries, page.stamp, page.entries[len(page.entries)-1].Key
+			for _, e := range page.entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+		for e, err := range store.List(ctx, l.at.Key, after, backend.ListOptions{Delimited: true}) {
 			if err == nil && len(whole) <= maxListing {
 				whole = append(whole, e)
 			}
@@ -150,8 +158,11 @@ func (l *lister) survives(ctx context.Context, prefix string) bool {
 	return err == nil || !isNotExist(err)
 }
 
-// inListing reports whether a listing in byte order has key.
-func inListing(listed []backend.Entry, key string) bool {
+// inListing finds key in a listing in byte order.
+func inListing(listed []backend.Entry, key string) (e backend.Entry, ok bool) {
 	i := sort.Search(len(listed), func(i int) bool { return listed[i].Key >= key })
-	return i < len(listed) && listed[i].Key == key
+	if ok = i < len(listed) && listed[i].Key == key; ok {
+		e = listed[i]
+	}
+	return e, ok
 }

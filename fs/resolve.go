@@ -44,6 +44,12 @@ func (d *dirNode) resolve(ctx context.Context, name string) (found, error) {
 	if len(dir.Key) > maxKey+1 {
 		return found{}, backend.ErrTooLong
 	}
+	if comp != "" && d.expectsDir(name) {
+		obj, known, err := d.fs.look(ctx, store, at, dir)
+		if known && !isNotExist(err) {
+			return found{comp: comp, dir: true, obj: obj}, err
+		}
+	}
 	return d.fs.resolvePlain(ctx, store, at, comp, file, dir)
 }
 
@@ -77,8 +83,10 @@ func (f *FS) listedDir(ctx context.Context, store backend.Store, at, dir backend
 	if _, _, known := f.entries.Get(dir); !known && !f.queuedBelow(dir) {
 		f.learn(ctx, store, at)
 	}
-	if listed, whole := f.entries.Dir(at); whole && inListing(listed, dir.Key) && len(f.goneBelow(dir)) == 0 {
-		return f.marker(ctx, store, dir)
+	if listed, whole := f.entries.Dir(at); whole {
+		if _, there := inListing(listed, dir.Key); there && len(f.goneBelow(dir)) == 0 {
+			return f.marker(ctx, store, dir)
+		}
 	}
 	return f.directory(ctx, store, dir)
 }

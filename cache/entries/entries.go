@@ -114,6 +114,21 @@ func (c *Cache) Stamp() Stamp {
 	return c.log.last
 }
 
+// Quiet reports whether no change of our own is known at or below dir since s.
+func (c *Cache) Quiet(dir backend.Ref, s Stamp) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.log.known(s) {
+		return false
+	}
+	for ch := range c.log.since(s) {
+		if below(ch.ref, dir) || ch.kind == changeDropDir && below(dir, ch.ref) {
+			return false
+		}
+	}
+	return true
+}
+
 // Get returns what is known of an object: with known unset the store must be asked; with
 // known set and found unset it does not exist. obj is complete, or bare. A listing that lacks
 // ref, or a level above it, is knowledge too.

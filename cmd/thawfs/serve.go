@@ -122,6 +122,7 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 		return nil, nil, wrong(fmt.Sprintf("%s cannot be mounted on %s: %v", j.source, j.mountpoint, err), "").because(err)
 	}
 	undo.add(func() { takeDown(m) })
+	j.warm(ctx, m)
 	d = newDaemon(m, j.about(cache.path, file), log, j.drainTimeout, newProgress(j.watcher(to)))
 	d.level, d.pages = j.levels, pages
 	if pages != nil {

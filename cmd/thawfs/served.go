@@ -26,6 +26,16 @@ func (j *job) mountFS(service backend.Service, cacheDir string, log *slog.Logger
 	})
 }
 
+// warm opens the bucket before a program waits for that. What is wrong a program will hear.
+func (j *job) warm(ctx context.Context, m *fs.Mount) {
+	if j.source.bucket == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	_, _ = m.Locate(ctx, "") // see above
+}
+
 // unmountFS takes m from the mount table; EBUSY if a program uses it.
 func unmountFS(ctx context.Context, m *fs.Mount) error { return m.Unmount() }
 
