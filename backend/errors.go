@@ -20,12 +20,16 @@ var (
 	ErrChanged     = errors.New("the store holds another version")
 	ErrUnavailable = errors.New("the store is unavailable") // worth another try later
 	ErrCorrupt     = errors.New("data does not match its checksum")
+	ErrQuota       = errors.New("a quota of the store does not allow it now")
+	ErrNotYet      = errors.New("not possible yet, but in a while") // though everything is right
+	ErrImmutable   = errors.New("what is stored cannot be changed any more")
 )
 
 // Finer words for some of them: errors.Is finds both.
 var (
 	ErrCredentials = fmt.Errorf("%w: credentials missing, invalid or expired", ErrPermission)
 	ErrTooLong     = fmt.Errorf("%w: name too long", ErrInvalid)
+	ErrRetired     = fmt.Errorf("%w: the service is not offered to this account any more", ErrPermission)
 )
 
 // An Error says which operation failed on what. Drivers return no other type.

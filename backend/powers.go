@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"os"
 	"time"
 )
 
@@ -102,4 +103,35 @@ type Inspector interface {
 	// Inspect returns the value of name for the object that key holds. ok is false if there
 	// is no such value: the name is none of this store, or not for this object.
 	Inspect(ctx context.Context, key, name string) (value string, ok bool, err error)
+}
+
+// WriteOnce is a Store that archives what it gets as it arrives, and never changes it: its
+// objects are Archived from their Put on. None of them can get another name or other attributes
+// later, since even who has read it could only store it a second time. Objects without bytes,
+// which stand for directories and empty files, may be Online and are not bound by this.
+type WriteOnce interface {
+	Store
+
+	// CheckKey reports, without a request, why key cannot be stored: ErrInvalid, ErrTooLong.
+	CheckKey(key string) error
+}
+
+// A Fetcher is a Restorer whose restored copies end soon, whatever RestoreOptions.Keep says:
+// who wants the bytes brings them here as soon as they can be read.
+type Fetcher interface {
+	// Fetch makes the file to, open for reading and writing, hold exactly the version
+	// obj.Key, obj.ETag, checked as a whole. It fails as Get does. After an error another
+	// Fetch into the same file goes on where it ended. got, if not nil, is told of bytes as
+	// they come, one call at a time.
+	Fetch(ctx context.Context, obj Object, to *os.File, got func(n int64)) error
+}
+
+// A Describer tells what its bucket itself has to say, and lets some of it be set.
+type Describer interface {
+	// Facts are texts under short lower-case names.
+	Facts(ctx context.Context) (map[string]string, error)
+
+	// SetFact sets a fact; an empty value removes it. ErrPermission is for what can only be
+	// read, ErrNotExist for what is not known.
+	SetFact(ctx context.Context, name, value string) error
 }

@@ -71,7 +71,7 @@ func (b *bucket) isStored(obj backend.Object, key, content string, a backend.Att
 // isSame fails unless what said the same of an object as Head.
 func (b *bucket) isSame(what string, obj, head backend.Object) {
 	b.Helper()
-	if obj.Key != head.Key || obj.Size != head.Size || obj.ETag != head.ETag || obj.Class != head.Class || obj.State != head.State ||
+	if obj.Key != head.Key || obj.Size != head.Size || obj.ETag != head.ETag || obj.Class != head.Class || !b.sameState(obj, head) ||
 		!maps.Equal(obj.Meta, head.Meta) || !maps.Equal(obj.Header, head.Header) {
 		b.Fatalf("%s told\n%+v\nHead tells\n%+v", what, obj, head)
 	}
@@ -100,9 +100,25 @@ func (b *bucket) head(key string) backend.Object {
 	return obj
 }
 
-// get reads a range of a key.
+// get reads a range of a key, restoring it before if the store archives everything.
 func (b *bucket) get(key, etag string, off, n int64) (string, error) {
-	r, err := b.store.Get(b.ctx, key, etag, off, n)
+	for {
+		r, err := b.store.Get(b.ctx, key, etag, off, n)
+		if !errors.Is(err, backend.ErrArchived) || !hasPower[backend.WriteOnce](b.store) {
+			return all(r, err)
+		}
+		if err := b.thaw(key); err != nil {
+			return "", err
+		} // another version may have come meanwhile, which is archived again
+	}
+}
+
+// getNow is get without restoring.
+func (b *bucket) getNow(key, etag string, off, n int64) (string, error) {
+	return all(b.store.Get(b.ctx, key, etag, off, n))
+}
+
+func all(r io.ReadCloser, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}

@@ -55,7 +55,7 @@ func checks() []check {
 	return slices.Concat(
 		serviceChecks(), keyChecks(), listChecks(), getChecks(), putChecks(), condChecks(),
 		cancelChecks(), copyChecks(), partChecks(), partErrorChecks(), partCopyChecks(),
-		batchChecks(), archiveChecks(),
+		batchChecks(), archiveChecks(), writeOnceChecks(),
 	)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"os"
 	"strings"
 
 	"github.com/thawfs/thawfs/backend"
@@ -67,10 +68,24 @@ func (deaf) DeleteBatch(context.Context, []string) map[string]error { return nil
 
 func (deaf) Restore(context.Context, string, backend.RestoreOptions) error { return nil }
 
+// deafOnce is deaf with the powers of a store that archives everything.
+type deafOnce struct{ deaf }
+
+func (deafOnce) CheckKey(string) error { return backend.ErrInvalid }
+
+func (deafOnce) Fetch(context.Context, backend.Object, *os.File, func(int64)) error { return nil }
+
+func (deafOnce) Facts(context.Context) (map[string]string, error) { return nil, nil }
+
+func (deafOnce) SetFact(context.Context, string, string) error { return nil }
+
 // deafService has a bucket of every name.
-type deafService struct{ backend.Service }
+type deafService struct {
+	backend.Service
+	store backend.Store
+}
 
 func (deafService) CreateBucket(context.Context, string) error { return nil }
 func (deafService) DeleteBucket(context.Context, string) error { return nil }
 
-func (deafService) Open(context.Context, string) (backend.Store, error) { return deaf{}, nil }
+func (s deafService) Open(context.Context, string) (backend.Store, error) { return s.store, nil }

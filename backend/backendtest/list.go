@@ -72,7 +72,7 @@ func listFacts(b *bucket) {
 	for _, delimited := range []bool{false, true} {
 		for _, e := range b.list("y/", "", backend.ListOptions{Delimited: delimited}) {
 			obj := want[e.Key]
-			if e.Prefix || e.Size != obj.Size || e.ETag != obj.ETag || e.State != obj.State {
+			if e.Prefix || e.Size != obj.Size || e.ETag != obj.ETag || !b.sameState(e.Object, obj) {
 				b.Errorf("List yields %+v, Put said %+v", e, obj)
 			}
 			b.isSameTime("List", e.Object, obj)
