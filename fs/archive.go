@@ -33,6 +33,9 @@ func (f *FS) Recall() *recall.Manager { return f.recall }
 
 // recalled is told that the state of an object has changed.
 func (f *FS) recalled(ref backend.Ref, obj backend.Object) {
+	if obj.State == backend.Restored {
+		f.bringer.bring(ref)
+	}
 	if obj.Meta == nil {
 		whole, ok := f.entries.Complete(ref, obj)
 		if !ok {
@@ -45,6 +48,13 @@ func (f *FS) recalled(ref backend.Ref, obj backend.Object) {
 	}
 	f.entries.Set(ref, obj)
 	f.notify(ref)
+}
+
+// writeOnce is the store of a bucket if it archives all it gets for good; see
+// backend.WriteOnce.
+func (f *FS) writeOnce(bucket string) (backend.WriteOnce, bool) {
+	w, ok := f.stores.known(bucket).(backend.WriteOnce)
+	return w, ok
 }
 
 // notify has the kernel ask again for the attributes of ref. It must not be called by a

@@ -51,6 +51,9 @@ func (x *fetches) fetch(ref backend.Ref, obj backend.Object) error {
 	if err != nil {
 		return err
 	}
+	if _, own := store.(backend.Fetcher); own {
+		return nil // the bringer has it
+	}
 	whole, err := x.fs.blocks.Fill(x.ctx, store, ref, obj)
 	if err != nil {
 		return err

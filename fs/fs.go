@@ -116,6 +116,7 @@ type FS struct {
 	queue   *writeback.Queue
 	index   *attrindex.Book
 	recall  *recall.Manager
+	bringer *bringer
 	root    fusefs.InodeEmbedder
 	notices sync.WaitGroup // notes to the kernel that are on their way
 	fetches *fetches       // of what was waited for
@@ -181,7 +182,14 @@ func (f *FS) openCaches() (err error) {
 		return err
 	}
 	f.fetches = newFetches(f)
-	return f.openRecall(dir("recall.db"))
+	if f.bringer, err = newBringer(f, dir("bring")); err != nil {
+		return err
+	}
+	if err := f.openRecall(dir("recall.db")); err != nil {
+		return err
+	}
+	f.bringer.resume(f.recall.Jobs())
+	return nil
 }
 
 // Drain sends everything that is pending; see writeback.Queue.Drain.
@@ -198,6 +206,9 @@ func (f *FS) closeCaches(ctx context.Context) error {
 	var errs []error
 	if f.recall != nil {
 		errs = append(errs, f.recall.Close())
+	}
+	if f.bringer != nil {
+		f.bringer.close()
 	}
 	f.notices.Wait()
 	if f.fetches != nil {
@@ -274,6 +285,13 @@ func (t *storeTable) open(ctx context.Context, bucket string) (backend.Store, er
 	}
 	t.stores[bucket] = s
 	return s, nil
+}
+
+// known is the Store of a bucket that was opened before; nil of another.
+func (t *storeTable) known(bucket string) backend.Store {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stores[bucket]
 }
 
 func (t *storeTable) forget(bucket string) {

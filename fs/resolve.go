@@ -329,5 +329,8 @@ func (d *dirNode) newKey(name string, dir bool) (ref backend.Ref, comp string, e
 	if len(ref.Key) > maxKey {
 		return ref, "", backend.ErrTooLong
 	}
+	if w, once := d.fs.writeOnce(at.Bucket); once {
+		return ref, comp, w.CheckKey(ref.Key)
+	}
 	return ref, comp, nil
 }

@@ -17,6 +17,9 @@ func (d *dirNode) Symlink(ctx context.Context, target, name string, out *fuse.En
 	if err != nil {
 		return nil, d.fs.errno("symlink", ref, err)
 	}
+	if _, once := d.fs.writeOnce(ref.Bucket); once {
+		return nil, syscall.EPERM // to read its target would take hours
+	}
 	attr := d.newAttr(ctx, syscall.S_IFLNK|0o777)
 	attrs := attr.encode(backend.Attrs{})
 	if err := d.fs.queue.Put(ref, []byte(target), attrs, backend.Object{}); err != nil {

@@ -24,6 +24,8 @@ func virtualXattr(name string, obj backend.Object) (value string, ok bool) {
 		return obj.Class, obj.Class != ""
 	case "etag":
 		return obj.ETag, obj.ETag != ""
+	case "encoding":
+		return obj.Header["content-encoding"], obj.Header["content-encoding"] != ""
 	case "until":
 		return obj.Until.UTC().Format(time.RFC3339), !obj.Until.IsZero()
 	}
@@ -107,7 +109,40 @@ func (n *fileNode) setVirtual(ctx context.Context, name, value string) error {
 
 func (d *dirNode) jobXattr(string) (string, bool) { return "", false }
 
-func (d *dirNode) setVirtual(context.Context, string, string) error { return syscall.EPERM }
+func (d *dirNode) setVirtual(ctx context.Context, name, value string) error {
+	t, ok, err := d.describer(ctx)
+	if !ok {
+		return syscall.EPERM
+	}
+	if err == nil {
+		if err = t.SetFact(ctx, name, value); isNotExist(err) {
+			err = syscall.EOPNOTSUPP
+		}
+	}
+	return err
+}
+
+// describer is the store of d's bucket if d is its top and it tells of itself; its facts are
+// xattrs there.
+func (d *dirNode) describer(ctx context.Context) (t backend.Describer, ok bool, err error) {
+	store, at, err := d.store(ctx)
+	if err != nil {
+		return nil, true, err
+	}
+	t, ok = store.(backend.Describer)
+	return t, ok && at.Key == "", nil
+}
+
+// fact is the value of one of them.
+func (d *dirNode) fact(ctx context.Context, name string) (value string, ok bool, err error) {
+	t, tells, err := d.describer(ctx)
+	if !tells || err != nil {
+		return "", false, err
+	}
+	facts, err := t.Facts(ctx)
+	value, ok = facts[name]
+	return value, ok, err
+}
 
 func (d *dirNode) xattrs() map[string][]byte {
 	d.mu.Lock()
@@ -245,6 +280,12 @@ func (n *fileNode) xattrError(err error) syscall.Errno {
 }
 
 func (d *dirNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	if what, virtual := strings.CutPrefix(name, thawfsPrefix); virtual {
+		if value, ok, err := d.fact(ctx, what); ok || err != nil {
+			size, replyErr := reply([]byte(value), dest)
+			return size, d.xattrError(cmpErr(err, replyErr))
+		}
+	}
 	size, err := getxattr(ctx, d, name, dest)
 	return size, d.xattrError(err)
 }
@@ -259,6 +300,9 @@ func (d *dirNode) Setxattr(ctx context.Context, name string, data []byte, flags 
 }
 
 func (d *dirNode) Removexattr(ctx context.Context, name string) syscall.Errno {
+	if what, virtual := strings.CutPrefix(name, thawfsPrefix); virtual {
+		return d.xattrError(d.setVirtual(ctx, what, ""))
+	}
 	return d.xattrError(removexattr(ctx, d, name))
 }
 

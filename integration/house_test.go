@@ -30,6 +30,12 @@ var rooms = []struct {
 		"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go", "github.com/aws/smithy-go/",
 	}},
 	{"backend/swift", []string{"std", "backend", "github.com/minio/crc64nvme", "github.com/ncw/swift/v2", "go.yaml.in/yaml/v3"}},
+	// The catalogue of a vault is a local file: the service has no listing.
+	{"backend/glacier/glaciertest", []string{"std"}},
+	{"backend/glacier", []string{
+		"std", "backend", "github.com/minio/crc64nvme", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/sync/errgroup",
+		"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go", "github.com/aws/smithy-go/",
+	}},
 	{"backend", []string{"std"}},
 	{"cache/record", []string{"std", "backend"}},
 	// Caches do not know each other: fs joins them.
@@ -54,6 +60,7 @@ var shut = []struct{ path, owner string }{
 	{"github.com/hanwen/go-fuse/", "fs"},
 	{"github.com/aws/", "backend/s3"},
 	{"github.com/ncw/", "backend/swift"},
+	{"github.com/aws/", "backend/glacier"},
 	{"github.com/aws/", "integration"}, // looks at servers without thawfs in between
 }
 
@@ -85,6 +92,9 @@ func TestRulesOfTheHouse(t *testing.T) {
 		{"backend/local", "github.com/aws/smithy-go", false},
 		{"backend/swift", "github.com/ncw/swift/v2", true},
 		{"cmd/thawfs", "github.com/ncw/swift/v2", false},
+		{"backend/glacier", "github.com/aws/aws-sdk-go-v2/service/glacier", true},
+		{"backend/glacier", module + "/backend/s3", false},
+		{"backend/glacier/glaciertest", module + "/backend/glacier", false},
 		{"cache/blocks", module + "/backend", true},
 		{"cache/blocks", module + "/cache/entries", false},
 		{"cache/blocks", module + "/backend/local", false},

@@ -15,6 +15,9 @@ func (q *Queue) sendAttrs(j *job) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	if immutable(store.raw, j.base.obj) { // they stay here, as those of an archived object do
+		return outcome{attrs: j.attrs, err: fmt.Errorf("%w: %w", backend.ErrArchived, backend.ErrImmutable)}
+	}
 	ctx, cancel := context.WithTimeout(j.ctx, requestTime(j.base.obj.Size))
 	defer cancel()
 	out := outcome{attrs: j.attrs}
@@ -29,6 +32,13 @@ func (q *Queue) sendAttrs(j *job) outcome {
 		}
 	}
 	return out
+}
+
+// immutable reports whether a store never gives obj another name or other attributes, not even
+// while it can be read.
+func immutable(store backend.Store, obj backend.Object) bool {
+	_, once := store.(backend.WriteOnce)
+	return once && obj.State != backend.Online
 }
 
 // noteMeta remembers attributes, before they are sent, of whose arrival we may never hear.

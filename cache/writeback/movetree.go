@@ -99,7 +99,7 @@ func (q *Queue) noteCopies(m *move, n int) {
 }
 
 // sources lists what a tree has in the store that its new name will need. It fails with
-// ErrArchived if some of that cannot be read.
+// ErrArchived if some of that cannot be read, with ErrImmutable if it is there for good.
 func (q *Queue) sources(m *move, store backend.Store) (list []source, err error) {
 	err = q.retryMove(m, 1<<30, func(ctx context.Context) error {
 		list, m.left = nil, nil
@@ -125,10 +125,14 @@ func (q *Queue) sources(m *move, store backend.Store) (list []source, err error)
 	return list, err
 }
 
-// copyable fails with ErrArchived for what cannot be copied. Few listings but those of S3 tell of
+// copyable fails with ErrArchived for what cannot be copied, with ErrImmutable for what is there
+// for good. Few listings but those of S3 tell of
 // restored copies, so of what they show as archived the store is asked again.
 func copyable(ctx context.Context, store backend.Store, listed backend.Object) error {
-	if listed.State.Readable() {
+	switch {
+	case immutable(store, listed):
+		return checkMovable(store, listed)
+	case listed.State.Readable():
 		return nil
 	}
 	obj, err := store.Head(ctx, listed.Key)

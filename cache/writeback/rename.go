@@ -164,6 +164,10 @@ func (q *Queue) rekeyLocked(e *entry, to backend.Ref) []record {
 
 // renameStored renames an object of the store, with what is pending of it.
 func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj backend.Object) error {
+	store, err := q.store(ctx, from.Bucket)
+	if err != nil {
+		return err
+	}
 	m := q.newMove(from.Bucket, from.Key, to.Key, false)
 	if err := q.admit(ctx, m); err != nil {
 		return err
@@ -186,7 +190,7 @@ func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj back
 		m.single.strict = e.file != nil && e.file.sparse != nil
 	}
 	m.single.obj.Key = from.Key
-	err := checkMovable(m.single.obj)
+	err = checkMovable(store.raw, m.single.obj)
 	var seq uint64
 	if err == nil {
 		seq = q.j.append(m.record())
@@ -201,10 +205,13 @@ func (q *Queue) renameStored(ctx context.Context, from, to backend.Ref, obj back
 	return q.await(ctx, m)
 }
 
-func checkMovable(obj backend.Object) error {
+// checkMovable reports why obj cannot get another name.
+func checkMovable(store backend.Store, obj backend.Object) error {
 	switch {
 	case obj.ETag == "":
 		return &backend.Error{Op: "rename", Key: obj.Key, Err: backend.ErrNotExist}
+	case immutable(store, obj):
+		return &backend.Error{Op: "rename", Key: obj.Key, Err: backend.ErrImmutable}
 	case !obj.State.Readable():
 		return &backend.Error{Op: "rename", Key: obj.Key, Err: backend.ErrArchived}
 	}

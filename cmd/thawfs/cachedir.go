@@ -59,10 +59,8 @@ func (o *options) cacheRoot(helper bool) (string, error) {
 func (o *options) cacheName(s source) string {
 	id := []string{s.String()}
 	readable := s.bucket
-	if s.scheme == "s3" {
-		endpoint := cmp.Or(o.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
-		id = append(id, strings.ToLower(strings.TrimRight(endpoint, "/")),
-			cmp.Or(o.profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")))
+	if s.scheme != "local" {
+		id = append(id, o.account(s.scheme)...)
 	} else {
 		readable = filepath.Base(s.dir) + "-" + s.bucket
 	}
@@ -75,6 +73,18 @@ func (o *options) cacheName(s source) string {
 	}, readable)
 	name := s.scheme + "-" + strings.Trim(readable[:min(len(readable), 64)], "-")
 	return strings.TrimSuffix(name, "-") + "-" + hex.EncodeToString(sum[:6])
+}
+
+// account tells apart whose buckets are meant.
+func (o *options) account(scheme string) []string {
+	id := []string{
+		strings.ToLower(strings.TrimRight(o.endpointOf(scheme), "/")),
+		cmp.Or(o.profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),
+	}
+	if scheme == "glacier" { // vaults are of a region
+		id = append(id, cmp.Or(o.region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")))
+	}
+	return id
 }
 
 // openCache creates path if need be and locks it.

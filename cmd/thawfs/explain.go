@@ -57,7 +57,11 @@ func noBucket(ctx context.Context, service backend.Service, s source, err error)
 		other.bucket = name
 		do = "Did you mean " + other.String() + "?\n" + do
 	}
-	return wrong(fmt.Sprintf("the bucket %q does not exist", s.bucket), do).because(err)
+	what := "bucket"
+	if s.scheme == "glacier" {
+		what = "vault"
+	}
+	return wrong(fmt.Sprintf("the %s %q does not exist", what, s.bucket), do).because(err)
 }
 
 // explain says what a store's error means at start-up and what to do.
@@ -68,7 +72,7 @@ func (j *job) explain(ctx context.Context, err error) error {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
-	for _, say := range []func(context.Context, error) *problem{j.time, j.local, j.keys, j.network, j.access} {
+	for _, say := range []func(context.Context, error) *problem{j.time, j.local, j.vaults, j.keys, j.network, j.access} {
 		if p := say(ctx, err); p != nil {
 			return p.because(err)
 		}

@@ -20,8 +20,9 @@ func mountCommand(args []string) *cobra.Command {
 		Use:   "mount [flags] SOURCE MOUNTPOINT",
 		Short: "Mount a bucket, or all buckets of an account",
 		Long: `Shows SOURCE as the directory MOUNTPOINT, in the background once it serves.
-SOURCE is s3:// (all buckets), s3://BUCKET, s3://BUCKET/PREFIX, or local:DIR and
-local:DIR#BUCKET for a store in a directory. Credentials are those of AWS tools.`,
+SOURCE is s3:// (all buckets), s3://BUCKET, s3://BUCKET/PREFIX, glacier:// (all
+vaults of the region), glacier://VAULT, or local:DIR and local:DIR#BUCKET for a
+store in a directory. Credentials are those of AWS tools.`,
 		Example: `  thawfs mount s3://photos /mnt/photos
   thawfs mount --endpoint http://localhost:9000 s3:// ~/objects
   thawfs mount --anonymous --region us-west-2 s3://some-open-data /mnt/data`,
@@ -100,6 +101,9 @@ func welcome(m message, args []string) string {
 	if m.Created {
 		b.WriteString("\nThe store is new: mkdir in the mount makes its first bucket.")
 	}
+	if m.Note != "" {
+		b.WriteString("\n" + m.Note)
+	}
 	if m.Pending.Files > 0 {
 		fmt.Fprintf(&b, "\nSending %s that the last mount left.", m.Pending)
 	}
@@ -141,7 +145,7 @@ func self(args []string) string {
 // completeMount completes the schemes of SOURCE; then directories.
 func completeMount(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 && !strings.Contains(word, ":") {
-		words := []string{"s3://\tS3 and compatible stores", "local:\ta store in a directory"}
+		words := []string{"s3://\tS3 and compatible stores", "glacier://\tS3 Glacier vaults", "local:\ta store in a directory"}
 		if c, err := loadConfig(""); err == nil { // else mount will say why
 			for _, name := range c.names() {
 				words = append(words, name+":\tof the configuration")

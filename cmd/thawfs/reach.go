@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,10 +19,13 @@ import (
 // An endpoint that is down is found by knocking at it: at once, where the driver would try
 // for a while, and with the reason, of which the driver keeps only the words.
 
-// givenEndpoint is the endpoint of the command line or the environment, empty for AWS.
-func (o *options) givenEndpoint() string {
-	return cmp.Or(o.endpoint, os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"))
+// endpointOf is the endpoint of the command line or the environment, empty for AWS.
+func (o *options) endpointOf(scheme string) string {
+	return cmp.Or(o.endpoint, os.Getenv("AWS_ENDPOINT_URL_"+strings.ToUpper(scheme)), os.Getenv("AWS_ENDPOINT_URL"))
 }
+
+// givenEndpoint is that of j's source.
+func (j *job) givenEndpoint() string { return j.endpointOf(j.source.scheme) }
 
 // knock fails if nobody listens at the endpoint.
 func (j *job) knock(ctx context.Context) error {

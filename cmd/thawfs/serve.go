@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/backend/glacier"
 	"github.com/thawfs/thawfs/backend/local"
 	"github.com/thawfs/thawfs/backend/s3"
 	"github.com/thawfs/thawfs/fs"
@@ -34,6 +35,13 @@ type job struct {
 func (j *job) open(ctx context.Context, log *slog.Logger) (backend.Service, error) {
 	if j.source.scheme == "local" {
 		return local.New(j.source.dir, local.Options{})
+	}
+	if j.source.scheme == "glacier" {
+		root, err := j.cacheRoot(j.helper)
+		if err != nil {
+			return nil, err
+		}
+		return j.openVaults(ctx, root, log)
 	}
 	return s3.New(ctx, s3.Options{
 		Endpoint: j.endpoint, Region: j.region, Profile: j.profile, Anonymous: j.anonymous, Log: log,
@@ -105,6 +113,10 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 	if err != nil {
 		return nil, nil, err
 	}
+	vaults, isVaults := service.(*glacier.Service)
+	if isVaults {
+		undo.add(func() { _ = vaults.Close() }) // another error is on its way to the user
+	}
 	socket, err := listenControl(j.mountpoint)
 	if err != nil {
 		return nil, nil, err
@@ -132,13 +144,21 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 		d.meter = m.Meter()
 	}
 	d.release = func() error {
-		if file != nil {
-			return errors.Join(file.Close(), cache.Close())
+		var errs []error
+		if isVaults {
+			errs = append(errs, vaults.Close())
 		}
-		return cache.Close()
+		if file != nil {
+			errs = append(errs, file.Close())
+		}
+		return errors.Join(append(errs, cache.Close())...)
+	}
+	note := j.vaultNote(vaults)
+	if to == nil && note != "" {
+		fmt.Fprintln(j.stderr, note)
 	}
 	if to != nil {
-		if err := errors.Join(leaveTerminal(file), to.tell(message{Ready: &d.about, Pending: pendingOf(m), Created: created})); err != nil {
+		if err := errors.Join(leaveTerminal(file), to.tell(message{Ready: &d.about, Pending: pendingOf(m), Created: created, Note: note})); err != nil {
 			return nil, nil, err
 		}
 	}

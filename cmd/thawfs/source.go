@@ -12,16 +12,18 @@ import (
 //
 //	s3://                  all buckets of the account
 //	s3://BUCKET/PREFIX     one bucket, or what is below a prefix of it
+//	glacier://             all vaults of the account, in its region
+//	glacier://VAULT/PREFIX one vault, or what is below a prefix of it
 //	local:DIR              all buckets of the store in a local directory
 //	local:DIR#BUCKET/PREFIX
 type source struct {
-	scheme string // s3 or local
+	scheme string // s3, glacier or local
 	dir    string // local: absolute
 	bucket string // empty: all of them
 	prefix string // empty or ends in "/"
 }
 
-const knownSources = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, local:DIR and local:DIR#BUCKET."
+const knownSources = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, glacier://, glacier://VAULT, local:DIR and local:DIR#BUCKET."
 
 // String is the canonical spelling: equal sources are spelled equally.
 func (s source) String() string {
@@ -30,8 +32,8 @@ func (s source) String() string {
 		in += "/" + strings.TrimSuffix(s.prefix, "/")
 	}
 	switch {
-	case s.scheme == "s3":
-		return "s3://" + in
+	case s.scheme != "local":
+		return s.scheme + "://" + in
 	case in == "":
 		return "local:" + s.dir
 	default:
@@ -51,7 +53,9 @@ func parseSource(arg string) (source, error) {
 	case !found && arg != "":
 		return source{}, usage(fmt.Sprintf("the source %q has no scheme", arg), maybe(guess(arg))+knownSources)
 	case strings.EqualFold(scheme, "s3"):
-		return parseS3(rest, arg)
+		return parseAWS("s3", rest, arg)
+	case strings.EqualFold(scheme, "glacier"):
+		return parseAWS("glacier", rest, arg)
 	case strings.EqualFold(scheme, "local"):
 		return parseLocal(rest)
 	case scheme == "http" || scheme == "https":
@@ -71,17 +75,17 @@ func guess(arg string) string {
 
 func maybe(s string) string { return "Did you mean " + s + "? " }
 
-func parseS3(rest, arg string) (source, error) {
+func parseAWS(scheme, rest, arg string) (source, error) {
 	in, ok := strings.CutPrefix(rest, "//")
 	switch {
 	case !ok:
 		return source{}, usage(fmt.Sprintf("the source %q lacks the two slashes", arg),
-			"Did you mean s3://"+strings.TrimLeft(rest, "/")+"?")
+			"Did you mean "+scheme+"://"+strings.TrimLeft(rest, "/")+"?")
 	case strings.Contains(in, "@"):
 		return source{}, usage("credentials do not belong into the source: everybody can see it in the list of mounts",
 			"Put them into the environment or into a profile of ~/.aws/credentials and use --profile.")
 	}
-	s := source{scheme: "s3"}
+	s := source{scheme: scheme}
 	err := s.within(in, arg)
 	return s, err
 }

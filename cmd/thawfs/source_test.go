@@ -25,6 +25,9 @@ func TestParseSource(t *testing.T) {
 		{"s3://photos/2024/", source{scheme: "s3", bucket: "photos", prefix: "2024/"}, "s3://photos/2024"},
 		{"s3://photos/a//b", source{scheme: "s3", bucket: "photos", prefix: "a//b/"}, "s3://photos/a//b"},
 		{"s3://photos/é #1", source{scheme: "s3", bucket: "photos", prefix: "é #1/"}, "s3://photos/é #1"},
+		{"glacier://", source{scheme: "glacier"}, "glacier://"},
+		{"Glacier://tapes", source{scheme: "glacier", bucket: "tapes"}, "glacier://tapes"},
+		{"glacier://tapes/2012", source{scheme: "glacier", bucket: "tapes", prefix: "2012/"}, "glacier://tapes/2012"},
 		{"local:/srv/store", source{scheme: "local", dir: "/srv/store"}, "local:/srv/store"},
 		{"local:/srv//store/../x/", source{scheme: "local", dir: "/srv/x"}, "local:/srv/x"},
 		{"local:rel", source{scheme: "local", dir: filepath.Join(wd, "rel")}, "local:" + filepath.Join(wd, "rel")},
@@ -44,7 +47,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestSourcesThatAreWrong(t *testing.T) {
-	const known = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, local:DIR and local:DIR#BUCKET."
+	const known = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, glacier://, glacier://VAULT, local:DIR and local:DIR#BUCKET."
 	for _, tt := range []struct{ arg, want string }{
 		{"", `thawfs: the source "" is of a kind that thawfs does not know.` + "\n" + known},
 		{"photos", `thawfs: the source "photos" has no scheme.` + "\nDid you mean s3://photos? " + known},
@@ -52,6 +55,7 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		{"s3:photos", `thawfs: the source "s3:photos" lacks the two slashes.` + "\nDid you mean s3://photos?"},
 		{"s3:/photos", `thawfs: the source "s3:/photos" lacks the two slashes.` + "\nDid you mean s3://photos?"},
 		{"s3:///a", `thawfs: the source "s3:///a" has a prefix but no bucket.` + "\n" + known},
+		{"glacier:tapes", `thawfs: the source "glacier:tapes" lacks the two slashes.` + "\nDid you mean glacier://tapes?"},
 		{"local:", `thawfs: the source "local:" names no directory.` + "\nWrite local:DIR; the directory is created if it does not exist."},
 		{"swift://x", `thawfs: the source "swift://x" is of a kind that thawfs does not know.` + "\n" + known},
 		{"swift://u:secret@h/x", `thawfs: the source "swift://***@h/x" is of a kind that thawfs does not know.` + "\n" + known},

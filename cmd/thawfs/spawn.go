@@ -23,6 +23,7 @@ type message struct {
 	Ready   *about   `json:"ready,omitempty"`
 	Pending pending  `json:"pending"` // found in the journal
 	Created bool     `json:"created"` // the store is new
+	Note    string   `json:"note,omitempty"`
 	Problem *problem `json:"problem,omitempty"`
 }
 

@@ -36,12 +36,15 @@ func (o classOptions) choose(ref backend.Ref) string {
 // check finds classes that a store of the scheme does not have. Services that speak S3 may
 // have classes of their own, so only the local store knows all of its.
 func (o classOptions) check(scheme string) error {
-	if scheme != "local" {
-		return nil
-	}
 	used := []className{o.class}
 	for _, r := range o.rules {
 		used = append(used, r.class)
+	}
+	if scheme == "glacier" && slices.ContainsFunc(used, func(c className) bool { return c != "" }) {
+		return usage("vaults have no storage classes", "Leave --storage-class out.")
+	}
+	if scheme != "local" {
+		return nil
 	}
 	for _, c := range used {
 		if c != "" && !slices.Contains(knownClasses(), string(c)) {

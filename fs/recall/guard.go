@@ -117,6 +117,7 @@ func (r *refusal) Unwrap() error { return ErrRefused }
 
 const (
 	burstRemedy  = "name what is needed with `thawfs restore`, or wait a while"
+	quotaRemedy  = "another tier may be allowed, or the store lets it through later"
 	budgetRemedy = "use `thawfs restore --over-budget`, or raise --recall-budget-objects and --recall-budget-bytes"
 )
 

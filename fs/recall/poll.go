@@ -192,7 +192,7 @@ func (m *Manager) settle(j *job, store backend.Store, obj backend.Object, err er
 func (m *Manager) keep(j *job, store backend.Store) {
 	m.mu.Lock()
 	r := j.rec
-	due := r.Phase == Restored && m.holds[j.ref] > 0 && time.Until(r.Until) < keepAhead && time.Since(j.extended) >= keepEvery
+	due := r.Phase == Restored && r.Class != vault && m.holds[j.ref] > 0 && time.Until(r.Until) < keepAhead && time.Since(j.extended) >= keepEvery
 	m.mu.Unlock()
 	if due {
 		_ = m.extend(j, store, daysFor(r.Class, 0, m.o.Days)) // logged; tried again in an hour
@@ -211,5 +211,5 @@ func (m *Manager) resend(j *job, store backend.Store) error {
 		m.finish(j, false, nil)
 		return nil
 	}
-	return m.send(j, restorer, store)
+	return m.send(j, restorer, store, ask{})
 }

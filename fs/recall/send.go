@@ -32,7 +32,7 @@ func (m *Manager) begin(j *job, store backend.Store, obj backend.Object, a ask) 
 		m.takeBack(j)
 		return m.fail(j, err)
 	}
-	return m.send(j, restorer, store)
+	return m.send(j, restorer, store, a)
 }
 
 // admit passes the guards and puts the intent into the journal.
@@ -86,7 +86,7 @@ func (m *Manager) takeBack(j *job) {
 
 // send asks the store and looks what came of it. It is not interrupted. Of a tree it
 // believes the store for now: the poller looks at many at once.
-func (m *Manager) send(j *job, restorer backend.Restorer, store backend.Store) error {
+func (m *Manager) send(j *job, restorer backend.Restorer, store backend.Store, a ask) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.life), sendTime)
 	defer cancel()
 	if err := m.take(ctx); err != nil {
@@ -116,6 +116,11 @@ func (m *Manager) send(j *job, restorer backend.Restorer, store backend.Store) e
 	m.takeBack(j)
 	if errors.Is(err, backend.ErrNotExist) {
 		m.finish(j, false, err)
+		return err
+	}
+	if errors.Is(err, backend.ErrQuota) {
+		err = m.explain(j.ref, a, &refusal{why: err.Error(), remedy: quotaRemedy, log: true})
+		m.refused(j, err)
 		return err
 	}
 	if r.Tier == expedited && errors.Is(err, backend.ErrUnavailable) {

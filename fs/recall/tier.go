@@ -19,6 +19,7 @@ const (
 	glacier     = "GLACIER"
 	deepArchive = "DEEP_ARCHIVE"
 	tiering     = "INTELLIGENT_TIERING"
+	vault       = "VAULT" // of stores that archive everything and keep copies for a day
 
 	expedited = "Expedited"
 	standard  = "Standard"
@@ -32,6 +33,11 @@ type span struct{ least, most time.Duration }
 // lower bound, half of the upper one stands: looking then is early enough.
 var spans = map[string]map[string]span{
 	glacier: {
+		expedited: {time.Minute, 5 * time.Minute},
+		standard:  {3 * time.Hour, 5 * time.Hour},
+		bulk:      {5 * time.Hour, 12 * time.Hour},
+	},
+	vault: {
 		expedited: {time.Minute, 5 * time.Minute},
 		standard:  {3 * time.Hour, 5 * time.Hour},
 		bulk:      {5 * time.Hour, 12 * time.Hour},
@@ -77,9 +83,10 @@ func tierFor(class, wanted string, tree bool) (string, error) {
 
 // daysFor leaves out what a class does not have: objects that INTELLIGENT_TIERING archived
 // come back for good (S3 user guide, "Restoring objects from the S3 Intelligent-Tiering
-// Archive Access and Deep Archive Access tiers").
+// Archive Access and Deep Archive Access tiers"), and how long copies of a VAULT stay is not
+// ours to say.
 func daysFor(class string, wanted, usual int) int {
-	if class == tiering {
+	if class == tiering || class == vault {
 		return 0
 	}
 	if wanted != 0 {
