@@ -54,9 +54,6 @@ type Options struct {
 	// Larger ones go in parts of PartSize at least; 0: 16 MiB.
 	Single, PartSize int64
 
-	// Queue is the URL of an SQS queue that gets the vaults' notifications; see notify.go.
-	Queue string
-
 	// NoSync leaves it to the kernel when catalogues reach the disk: for tests, which are
 	// faster so and lose no power.
 	NoSync bool

@@ -20,9 +20,8 @@ func mountCommand(args []string) *cobra.Command {
 		Use:   "mount [flags] SOURCE MOUNTPOINT",
 		Short: "Mount a bucket, or all buckets of an account",
 		Long: `Shows SOURCE as the directory MOUNTPOINT, in the background once it serves.
-SOURCE is s3:// (all buckets), s3://BUCKET, s3://BUCKET/PREFIX, glacier:// (all
-vaults of the region), glacier://VAULT, or local:DIR and local:DIR#BUCKET for a
-store in a directory. Credentials are those of AWS tools.`,
+SOURCE is s3:// (all), s3://BUCKET, s3://BUCKET/PREFIX, glacier:// (all vaults),
+glacier://VAULT, local:DIR, local:DIR#BUCKET. Credentials are as of AWS tools.`,
 		Example: `  thawfs mount s3://photos /mnt/photos
   thawfs mount --endpoint http://localhost:9000 s3:// ~/objects
   thawfs mount --anonymous --region us-west-2 s3://some-open-data /mnt/data`,

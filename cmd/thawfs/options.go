@@ -32,10 +32,6 @@ type options struct {
 	recall  recallOptions
 	classes classOptions
 
-	// Vaults.
-	inventoryEvery time.Duration
-	sqsQueue       string
-
 	// How it runs.
 	foreground   bool
 	logFile      string
@@ -85,8 +81,6 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	o.recall.register(f)
 	o.classes.register(f)
 	f.Var(text{&o.config, "FILE"}, "config", "instead of the files of user and system")
-	f.Var((*period)(&o.inventoryEvery), "inventory-every", "ask for a vault's inventory")
-	f.Var(text{&o.sqsQueue, "URL"}, "sqs-queue", "tells of finished vault jobs")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay here, log to the terminal")
 	f.Var(text{&o.logFile, "FILE"}, "log-file", "where to log (thawfs.log in the cache)")
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")

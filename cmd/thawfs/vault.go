@@ -22,7 +22,6 @@ func (o *options) openVaults(ctx context.Context, root string, log *slog.Logger)
 	return glacier.New(ctx, glacier.Options{
 		Dir:      filepath.Join(root, "vaults-"+hex.EncodeToString(sum[:6])),
 		Endpoint: o.endpoint, Region: o.region, Profile: o.profile, Log: log,
-		InventoryEvery: o.inventoryEvery, Queue: o.sqsQueue,
 	})
 }
 
