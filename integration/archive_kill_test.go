@@ -2,8 +2,11 @@ package integration
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,33 +15,62 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/backend/local"
 	"github.com/thawfs/thawfs/fs"
 	"github.com/thawfs/thawfs/integration/s3archive"
 	"github.com/thawfs/thawfs/integration/servers"
 )
 
-// childEnv holds the order for a child of TestArchivedKill.
-const childEnv = "THAWFS_TEST_COLD_CHILD"
+// childEnv holds the order for a child that is a mount to be killed.
+const childEnv = "THAWFS_TEST_CHILD"
 
 // An order is what a child is to mount.
 type order struct {
 	At                 servers.S3
+	Local              string // the store is this directory
 	Bucket, Dir, Cache string
+	Delay              time.Duration
+	Spool              int64 // bytes; 0 is 1 GiB
 }
 
-// TestArchivedChild is the process that TestArchivedKill kills; by itself it does nothing.
-func TestArchivedChild(t *testing.T) {
+// open makes the driver of the order.
+func (o order) open(t *testing.T) backend.Service {
+	t.Helper()
+	if o.Local == "" {
+		return openS3(t, o.At)
+	}
+	s, err := local.New(o.Local, local.Options{NoSync: true, Parts: backend.PartLimits{MinSize: 1 << 20}})
+	must(t, err)
+	return s
+}
+
+// TestChild is the process that tests kill; by itself it does nothing. It mounts, then obeys
+// the words on its standard input until that ends.
+func TestChild(t *testing.T) {
 	text := os.Getenv(childEnv)
 	if text == "" {
 		return
 	}
 	var o order
 	must(t, json.Unmarshal([]byte(text), &o))
-	_, err := fs.NewMount(o.Dir, fs.Options{Service: openS3(t, o.At), Bucket: o.Bucket, Source: "test", CacheDir: o.Cache, SpoolSize: 1 << 30})
+	m, err := fs.NewMount(o.Dir, fs.Options{
+		Service: o.open(t), Bucket: o.Bucket, Source: "test", CacheDir: o.Cache, SpoolSize: cmp.Or(o.Spool, 1<<30), Delay: o.Delay,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
 	must(t, err)
 	_, err = os.Stdout.WriteString("mounted\n")
 	must(t, err)
-	_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or its parent is
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		answer := "done\n"
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		if err := m.Drain(ctx); err != nil {
+			answer = err.Error() + "\n"
+		}
+		cancel()
+		_, err = os.Stdout.WriteString(answer)
+		must(t, err)
+	}
 }
 
 // A victim is a child that has a bucket mounted.
@@ -46,24 +78,40 @@ type victim struct {
 	t   *testing.T
 	o   order
 	cmd *exec.Cmd
+	in  io.Writer
+	out *bufio.Reader
 }
 
 func (v *victim) start() {
 	v.t.Helper()
 	text, err := json.Marshal(v.o)
 	must(v.t, err)
-	v.cmd = exec.Command(os.Args[0], "-test.run=^TestArchivedChild$")
+	v.cmd = exec.Command(os.Args[0], "-test.run=^TestChild$")
 	v.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	v.cmd.Stderr = os.Stderr
-	_, err = v.cmd.StdinPipe() // ends with us
+	v.in, err = v.cmd.StdinPipe() // ends with us
 	must(v.t, err)
 	out, err := v.cmd.StdoutPipe()
 	must(v.t, err)
 	must(v.t, v.cmd.Start())
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "mounted\n" {
-		v.t.Fatalf("the child says %q, %v", line, err)
+	v.out = bufio.NewReader(out)
+	v.hear("mounted")
+}
+
+func (v *victim) hear(want string) {
+	v.t.Helper()
+	line, err := v.out.ReadString('\n')
+	if err != nil || line != want+"\n" {
+		v.t.Fatalf("the child says %q, %v, want %q", line, err, want)
 	}
+}
+
+// say has the child drain; it is done when this returns.
+func (v *victim) say(word string) {
+	v.t.Helper()
+	_, err := io.WriteString(v.in, word+"\n")
+	must(v.t, err)
+	v.hear("done")
 }
 
 // kill ends the child by SIGKILL and takes away the mount it leaves.
@@ -96,7 +144,7 @@ func TestArchivedKill(t *testing.T) {
 	m := mountCold(t, s) // to put objects and look at them
 	m.freeze("file", []byte(cold))
 	at.Endpoint = s.url
-	v := &victim{t: t, o: order{at, m.o.Bucket, t.TempDir(), t.TempDir()}}
+	v := &victim{t: t, o: order{At: at, Bucket: m.o.Bucket, Dir: t.TempDir(), Cache: t.TempDir()}}
 	path := v.o.Dir + "/file"
 
 	v.start()
