@@ -46,9 +46,7 @@ func (k *killing) round() {
 	k.v.start()
 	k.killing.Store(false)
 	var wg sync.WaitGroup
-	for _, w := range k.workers {
-		w.settle()
-	}
+	k.settle()
 	if k.t.Failed() {
 		k.v.kill()
 		k.t.FailNow()
@@ -66,14 +64,27 @@ func (k *killing) round() {
 	}
 }
 
+// settle looks at what the last kill interrupted. A rename is finished by the new process in
+// the background: until then the old name is there.
+func (k *killing) settle() {
+	k.t.Helper()
+	for _, w := range k.workers {
+		if w.doubt != nil && w.doubt.verb == "rename" {
+			k.v.say("drain")
+			break
+		}
+	}
+	for _, w := range k.workers {
+		w.settle()
+	}
+}
+
 // end drains and holds the store against the record.
 func (k *killing) end() {
 	k.t.Helper()
 	k.v.start()
 	k.killing.Store(false)
-	for _, w := range k.workers {
-		w.settle()
-	}
+	k.settle()
 	k.v.say("drain")
 	k.v.kill()
 	want, ops := map[string]killFile{}, 0

@@ -23,16 +23,16 @@ import (
 	"github.com/thawfs/thawfs/backend/local"
 )
 
-const killEnv = "WRITEBACK_KILL_TEST" // DIR ROUND: the test binary is a process to be killed
+const killEnv = "WRITEBACK_KILL_TEST" // DIR ROUND WB: the test binary is a process to be killed
 
 func TestMain(m *testing.M) {
 	if args := os.Getenv(killEnv); args != "" {
-		var dir string
+		var dir, wb string
 		var round int
-		if _, err := fmt.Sscan(args, &dir, &round); err != nil {
+		if _, err := fmt.Sscan(args, &dir, &round, &wb); err != nil {
 			panic(err)
 		}
-		killedProcess(dir, round)
+		killedProcess(dir, round, wb)
 	}
 	os.Exit(m.Run())
 }
@@ -51,11 +51,13 @@ func killStore(dir string) backend.Store {
 	return store
 }
 
-func killQueue(dir string, store backend.Store, log io.Writer) *Queue {
+// killQueue opens the queue in the directory wb. One that is to lose power syncs.
+func killQueue(wb string, volatile bool, store backend.Store, log io.Writer) *Queue {
 	t := testTuning()
+	t.volatile = volatile
 	t.crcMax, t.buffered, t.wholeMax, t.partSize, t.poll, t.inline = 8<<10, 8<<10, 32<<10, 16<<10, time.Millisecond, 100
 	q, err := newQueue(Options{
-		Dir: filepath.Join(dir, "wb"), Delay: 10 * time.Millisecond,
+		Dir: wb, Delay: 10 * time.Millisecond,
 		Log:  slog.New(slog.NewTextHandler(log, nil)),
 		Open: func(context.Context, string) (backend.Store, error) { return store, nil },
 	}, t)
@@ -67,9 +69,9 @@ func killQueue(dir string, store backend.Store, log io.Writer) *Queue {
 
 // killedProcess works until it is killed. What it was told to do is logged before, and again
 // when it is acknowledged.
-func killedProcess(dir string, round int) {
+func killedProcess(dir string, round int, wb string) {
 	faulty := backendtest.NewFaulty(killStore(dir))
-	q := killQueue(dir, faulty, io.Discard)
+	q := killQueue(wb, strings.HasPrefix(wb, dir), faulty, io.Discard)
 	acks, err := os.OpenFile(filepath.Join(dir, "acks"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		panic(err)
@@ -100,6 +102,7 @@ type killOp struct {
 	N       int
 	Attr    string
 	Acked   bool
+	At      int64 // Unix nanoseconds
 	sync    bool
 }
 
@@ -155,6 +158,7 @@ func (w *killWorker) work() {
 }
 
 func (w *killWorker) log(o killOp) {
+	o.At = time.Now().UnixNano()
 	line, err := json.Marshal(o)
 	if err != nil {
 		panic(err)
@@ -292,7 +296,7 @@ func (w *killWorker) fetched(base backend.Object) string {
 		return ""
 	}
 	defer body.Close()
-	file, err := os.CreateTemp(w.dir, "fetched")
+	file, err := os.CreateTemp(filepath.Dir(w.q.o.Dir), "fetched") // on the same disk
 	if err != nil {
 		panic(err)
 	}
@@ -315,7 +319,7 @@ func TestNothingIsLostByKill9(t *testing.T) {
 		killOnce(t, dir, round, time.Duration(20+rand.IntN(500))*time.Millisecond)
 	}
 	store := killStore(dir)
-	q := killQueue(dir, store, testLog{t})
+	q := killQueue(filepath.Join(dir, "wb"), true, store, testLog{t})
 	q.Start()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -334,10 +338,15 @@ func TestNothingIsLostByKill9(t *testing.T) {
 	}
 }
 
+func killCommand(dir string, round int, wb string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %s", killEnv, dir, round, wb))
+	return cmd
+}
+
 func killOnce(t *testing.T, dir string, round int, after time.Duration) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", killEnv, dir, round))
+	cmd := killCommand(dir, round, filepath.Join(dir, "wb"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

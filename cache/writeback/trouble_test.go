@@ -157,15 +157,20 @@ func TestTheDirectoryIsLocked(t *testing.T) {
 // otherBoot makes the journal one of an earlier run of the kernel: power was lost.
 func otherBoot(t *testing.T, dir string, synced bool) {
 	t.Helper()
-	path := filepath.Join(dir, "wb", "journal")
+	if damage := rewriteBoot(t, filepath.Join(dir, "wb"), synced); len(damage) > 0 {
+		t.Fatal(damage)
+	}
+}
+
+// rewriteBoot is otherBoot for the queue in the directory wb. Damaged lines are left out.
+func rewriteBoot(t *testing.T, wb string, synced bool) (damage []string) {
+	t.Helper()
+	path := filepath.Join(wb, "journal")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines, damage := readLines(data)
-	if len(damage) > 0 {
-		t.Fatal(damage)
-	}
 	var out []byte
 	for _, l := range lines {
 		for i := range l.recs {
@@ -181,6 +186,7 @@ func otherBoot(t *testing.T, dir string, synced bool) {
 	if err := os.WriteFile(path, out, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return damage
 }
 
 // TestPowerLoss lets staged files be what the disk may hold after a loss of power.

@@ -22,6 +22,8 @@ var packages = map[string]string{
 	"fusermount3": "fuse3",
 	"getfattr":    "attr",
 	"git":         "git",
+	"mkfs.ext4":   "e2fsprogs",
+	"mkfs.xfs":    "xfsprogs",
 	"restic":      "restic",
 	"python3":     "python3",
 	"rsync":       "rsync",

@@ -1,0 +1,280 @@
+package writeback
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/integration/servers"
+)
+
+// A disk is a file system in an image, whose power can fail.
+type disk struct {
+	t                *testing.T
+	kind, image, dir string
+}
+
+func newDisk(t *testing.T, kind string) *disk {
+	t.Helper()
+	d := &disk{t: t, kind: kind, image: filepath.Join(t.TempDir(), "image"), dir: t.TempDir()}
+	size := map[string]int64{"ext4": 128 << 20, "xfs": 320 << 20}[kind] // bytes; xfs wants that much
+	file, err := os.Create(d.image)
+	if err == nil {
+		err = file.Truncate(size)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.command(servers.Tool(t, "mkfs."+kind), "-q", d.image)
+	d.mount()
+	t.Cleanup(d.unmount)
+	return d
+}
+
+func (d *disk) command(name string, args ...string) {
+	d.t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		d.t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+func (d *disk) mount() {
+	d.t.Helper()
+	d.command("mount", "-o", "loop", d.image, d.dir)
+}
+
+func (d *disk) unmount() {
+	d.t.Helper()
+	d.command("umount", d.dir)
+}
+
+const (
+	shutdownIoctl   = 0x8004587d // FS_IOC_SHUTDOWN, of ext4, xfs and others
+	withoutLogFlush = 2          // what was not written is lost, the file system's own log included
+)
+
+// cut is the end of all writing to the disk.
+func (d *disk) cut() {
+	d.t.Helper()
+	f, err := os.Open(d.dir)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close() // only a handle
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), shutdownIoctl, withoutLogFlush); err != nil {
+		d.t.Fatalf("shutdown of %s: %v", d.kind, err)
+	}
+}
+
+// TestPowerCut fails the power of the disk that the queue is on, under load. What was closed
+// some seconds before is there, whole; of what came later no torn state is ever sent.
+func TestPowerCut(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root can mount an image: run the tests as root")
+	}
+	for _, kind := range []string{"ext4", "xfs"} {
+		rounds := 26
+		if testing.Short() {
+			if kind != "ext4" {
+				continue // the same code; the image takes longer
+			}
+			rounds = 1
+		}
+		t.Run(kind, func(t *testing.T) {
+			d, dir := newDisk(t, kind), t.TempDir()
+			p := &powerTest{t: t, d: d, dir: dir, wb: filepath.Join(d.dir, "wb"), store: killStore(dir)}
+			for round := range rounds {
+				p.round(round)
+			}
+			t.Logf("%d power cuts, %d operations, %d files checked, %d in lost+found", rounds, p.ops, p.files, p.lost)
+		})
+	}
+}
+
+type powerTest struct {
+	t                *testing.T
+	d                *disk
+	dir, wb          string
+	store            backend.Store
+	ops, files, lost int
+}
+
+// settled is how long before the cut a change must have been acknowledged to be there for
+// certain: a second for the group commit, and what a busy disk takes for it.
+const settled = 3 * time.Second
+
+func (p *powerTest) round(round int) {
+	p.t.Helper()
+	cmd := killCommand(p.dir, round, p.wb)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ready := bufio.NewScanner(out).Scan()
+	time.Sleep(settled + time.Duration(rand.IntN(1500))*time.Millisecond)
+	if err := cmd.Process.Signal(unix.Signal(0)); err != nil || ended(cmd.Process.Pid) {
+		p.t.Fatalf("the process ended before the cut: %v: %s", err, stderr.String())
+	}
+	cut := time.Now()
+	p.d.cut()
+	_ = cmd.Process.Kill() // it may have met the dead disk first
+	_ = cmd.Wait()         // killed
+	if !ready {
+		p.t.Fatal("the process never began")
+	}
+	p.d.unmount()
+	p.d.mount()
+	damage := rewriteBoot(p.t, p.wb, true)
+	q := killQueue(p.wb, false, p.store, io.Discard)
+	q.Start()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	defer cancel()
+	drained := q.Drain(ctx)
+	stuck := map[string]bool{}
+	for _, e := range q.Pending() {
+		stuck[e.Ref.Key] = true
+		if err := q.Delete(e.Ref, backend.Object{}); err != nil {
+			p.t.Errorf("give up %s: %v", e.Ref, err)
+		}
+	}
+	p.check(round, cut, stuck)
+	if err := q.Drain(ctx); err != nil {
+		p.t.Errorf("the second Drain: %v", err)
+	}
+	if err := q.Close(ctx); err != nil {
+		p.t.Errorf("Close: %v", err)
+	}
+	if p.t.Failed() {
+		p.t.Fatalf("round %d: Drain: %v, damage %q", round, drained, damage)
+	}
+}
+
+// ended reports whether a process is over, though nobody has waited for it.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+// A past is what a key held, and when.
+type past struct {
+	values []killFile // "" data and attr: absent
+	at     []int64    // from when on; Unix nanoseconds
+}
+
+// check holds the store against what the workers of a round were told.
+func (p *powerTest) check(round int, cut time.Time, stuck map[string]bool) {
+	p.t.Helper()
+	pasts := p.pasts(fmt.Sprintf("r%dw", round))
+	sure := cut.Add(-settled).UnixNano()
+	names, err := os.ReadDir(filepath.Join(p.wb, "lost+found"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.lost = len(names)
+	for key, h := range pasts {
+		got := p.read(key)
+		torn := true
+		for _, v := range h.values {
+			torn = torn && v != got
+		}
+		last := len(h.values) - 1
+		quiet := last == 0 || h.at[last] < sure // nothing happened to it near the cut
+		switch {
+		case torn:
+			p.t.Errorf("%s is %s: no state it ever had", key, got.brief())
+		case quiet && got != h.values[last]:
+			p.t.Errorf("%s is %s, want %s, acknowledged %v before the cut (stuck: %v)", key, got.brief(), h.values[last].brief(),
+				time.Duration(cut.UnixNano()-h.at[last]), stuck[key])
+		}
+		if quiet {
+			p.files++
+		}
+	}
+}
+
+func (p *powerTest) read(key string) killFile {
+	p.t.Helper()
+	obj, err := p.store.Head(p.t.Context(), key)
+	if err != nil {
+		return killFile{}
+	}
+	body, err := p.store.Get(p.t.Context(), key, obj.ETag, 0, -1)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	data, err := io.ReadAll(body)
+	_ = body.Close() // read to the end
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return killFile{string(data), obj.Meta["mtime"]}
+}
+
+// pasts replays what the workers whose names begin with prefix did.
+func (p *powerTest) pasts(prefix string) map[string]*past {
+	p.t.Helper()
+	data, err := os.ReadFile(filepath.Join(p.dir, "acks"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	now, pasts := map[string]killFile{}, map[string]*past{}
+	for line := range strings.Lines(string(data)) {
+		var o killOp
+		if err := json.Unmarshal([]byte(line), &o); err != nil || !strings.HasPrefix(o.Worker, prefix) {
+			continue
+		}
+		before := maps.Clone(now)
+		after := maps.Clone(now)
+		o.apply(after)
+		for key := range both(before, after) {
+			if before[key] == after[key] {
+				if h := pasts[key]; h != nil && (key == o.Key || key == o.To) {
+					h.at[len(h.at)-1] = o.At // touched
+				}
+				continue
+			}
+			if pasts[key] == nil {
+				pasts[key] = &past{values: []killFile{{}}, at: []int64{0}}
+			}
+			pasts[key].values = append(pasts[key].values, after[key])
+			pasts[key].at = append(pasts[key].at, o.At)
+		}
+		if o.Acked {
+			now = after
+			p.ops++
+		}
+	}
+	return pasts
+}
+
+func both(a, b map[string]killFile) map[string]bool {
+	keys := map[string]bool{}
+	for key := range a {
+		keys[key] = true
+	}
+	for key := range b {
+		keys[key] = true
+	}
+	return keys
+}
