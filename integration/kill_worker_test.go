@@ -78,6 +78,7 @@ type killWorker struct {
 	doubt *killOp             // was under way when the process died
 	rnd   *rand.Rand
 	done  int
+	past  []string // what was done last, for who has to find out
 }
 
 func newKillWorker(k *killing, i int, rnd *rand.Rand) *killWorker {
@@ -95,6 +96,7 @@ func (w *killWorker) work() {
 	for !w.k.killing.Load() {
 		o := w.choose()
 		w.doubt = &o
+		w.past = append(w.past[max(0, len(w.past)-40):], o.String())
 		if err := w.do(o); err != nil {
 			w.failed(o, err)
 			return
@@ -230,7 +232,13 @@ func (w *killWorker) settle() {
 			return
 		}
 	}
+	defer func() { w.k.t.Logf("before that: %s", strings.Join(w.past, "\n    ")) }()
 	for key, f := range w.files {
+		if got, ok := seen[key]; got != f || !ok {
+			inStore, err := fetch(w.k.t.Context(), w.k.store, key)
+			again, readErr := os.ReadFile(w.path(key))
+			w.k.t.Logf("%s: the store has %d bytes, %v; another look sees %d, %v", key, len(inStore), err, len(again), readErr)
+		}
 		if got, ok := seen[key]; !ok {
 			w.k.t.Errorf("%s is lost, while doing %s", key, o)
 		} else if got != f {
@@ -289,6 +297,9 @@ func (w *killWorker) look() (map[string]killFile, error) {
 		info, serr := os.Stat(path)
 		if err = errors.Join(err, rerr, serr); err != nil {
 			return nil, err
+		}
+		if int64(len(data)) != info.Size() {
+			w.k.t.Logf("%s: read %d bytes, stat says %d", path, len(data), info.Size())
 		}
 		seen[w.name+"/"+d.Name()] = killFile{string(data), uint32(info.Sys().(*syscall.Stat_t).Mode) & 0o777}
 	}

@@ -40,6 +40,7 @@ type entry struct {
 	batched bool      // in a batch of deletes
 	fails   int       // failed attempts in a row
 	tried   uint64    // failed attempts ever
+	asked   bool      // somebody waits for it: it is sent as it is
 	err     error     // of the last attempt
 	fatal   bool      // err will not go away by itself
 }

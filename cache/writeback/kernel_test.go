@@ -134,6 +134,39 @@ func TestNoTornObject(t *testing.T) {
 	}
 }
 
+// TestAFileIsSentWhole rewrites a file that waits for its upload, and takes longer for that than
+// it waits. Others see the old object until the new one is complete.
+func TestAFileIsSentWhole(t *testing.T) {
+	for _, size := range []int{50, 100, 1000} { // in memory, in one Put, in parts
+		bubble(t, func(t *testing.T) {
+			s := newShelf()
+			w := open(t, s, quiet)
+			w.Start()
+			old, half, whole := strings.Repeat("o", size), strings.Repeat("h", size/2), strings.Repeat("w", size)
+			w.save("k", "first")
+			w.drain()
+			w.over(withKey(s.all()["k"].Object, "k"), old) // waits
+			f, err := w.OpenFile(ref("k"), OpenOptions{Truncate: true})
+			w.ok(err)
+			fd := w.kernel(f)
+			pwrite(t, fd, half, 0)
+			time.Sleep(time.Minute)
+			if data, _ := s.content("k"); data != "first" && data != old {
+				t.Errorf("the store has %d bytes of %d, %.3q", len(data), size, data)
+			}
+			w.ok(f.Commit(attrsOf("half"))) // it is what it is to be, for now
+			time.Sleep(time.Minute)
+			w.holds(map[string]string{"k": half})
+			pwrite(t, fd, whole, 0)
+			w.ok(f.Commit(attrsOf("whole")))
+			w.ok(f.Close())
+			w.drain()
+			w.holds(map[string]string{"k": whole})
+			w.close()
+		})
+	}
+}
+
 func TestTakenFileIsGivenBackUnchanged(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := open(t, newShelf())

@@ -85,7 +85,7 @@ func (q *Queue) newBaseLocked(j *job, out outcome) (recs []record) {
 	}
 	q.rememberLocked(e.ref, e.base.obj, out.obj)
 	e.base = knownBase(out.obj)
-	e.err, e.fatal, e.fails = nil, false, 0
+	e.err, e.fatal, e.fails, e.asked = nil, false, 0, false
 	if out.up != nil {
 		recs = append(recs, q.endUploadLocked(out.up)...)
 	}
@@ -202,9 +202,9 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := j.e
-	interrupted := j.ctx.Err() != nil || errors.Is(out.err, errSupersede)
-	if errors.Is(out.err, errSupersede) {
-		if soon := time.Now().Add(supersedePause); e.due.Before(soon) {
+	interrupted := j.ctx.Err() != nil || errors.Is(out.err, errSupersede) || errors.Is(out.err, errHalfWritten)
+	if pause := pauseAfter(out.err); pause > 0 && !(e.asked && errors.Is(out.err, errHalfWritten)) {
+		if soon := time.Now().Add(pause); e.due.Before(soon) {
 			e.due = soon
 		}
 	}
@@ -240,6 +240,16 @@ func (q *Queue) finishFailed(j *job, out outcome) {
 	q.failedLocked(e, out.err)
 	q.o.Log.Warn("upload failed", "op", j.want.String(), "key", e.ref.String(), "err", out.err)
 	q.scheduleLocked(e, e.due)
+}
+
+func pauseAfter(err error) time.Duration {
+	switch {
+	case errors.Is(err, errSupersede):
+		return supersedePause
+	case errors.Is(err, errHalfWritten):
+		return halfWrittenPause
+	}
+	return 0
 }
 
 // supersedePause keeps a file that is changed all the time from being sent in vain all the time.

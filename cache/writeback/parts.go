@@ -39,6 +39,8 @@ func (q *Queue) sendParts(j *job, store *bucketStore, pu backend.PartUploader) o
 			return outcome{err: fmt.Errorf("%w: %w", backend.ErrUnavailable, err)}
 		case err != nil:
 			return outcome{err: err}
+		case q.halfWritten(j, before):
+			return outcome{err: errHalfWritten}
 		default:
 			return q.complete(j, store, pu, u, before, parts, crc)
 		}

@@ -202,7 +202,7 @@ func (p *powerTest) check(round int, cut time.Time, stuck map[string]bool) {
 		quiet := last == 0 || h.at[last] < sure // nothing happened to it near the cut
 		switch {
 		case torn:
-			p.t.Errorf("%s is %s: no state it ever had", key, got.brief())
+			p.t.Errorf("%s is %s: no state it ever had\n%s", key, got.brief(), history(p.t, p.dir, key[:strings.Index(key, "/")+1]))
 		case quiet && got != h.values[last]:
 			p.t.Errorf("%s is %s, want %s, acknowledged %v before the cut (stuck: %v)", key, got.brief(), h.values[last].brief(),
 				time.Duration(cut.UnixNano()-h.at[last]), stuck[key])

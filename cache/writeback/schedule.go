@@ -73,6 +73,7 @@ func (q *Queue) scheduleLocked(e *entry, due time.Time) {
 
 // nowLocked has e tried at once, whatever it waits for.
 func (q *Queue) nowLocked(e *entry) {
+	e.asked = true
 	q.scheduleLocked(e, time.Time{})
 }
 

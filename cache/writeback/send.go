@@ -105,6 +105,9 @@ func (q *Queue) sendBytes(j *job, store *bucketStore) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
+	if q.halfWritten(j, s) {
+		return outcome{err: errHalfWritten}
+	}
 	pu, inParts := store.raw.(backend.PartUploader)
 	whole := q.tune.wholeMax
 	if inParts && pu.PartLimits().MaxPut > 0 {
@@ -150,6 +153,9 @@ func (q *Queue) sendWhole(j *job, store *bucketStore) outcome {
 	snap, err := j.file.snapshot(j.ctx)
 	if err != nil {
 		return outcome{err: err}
+	}
+	if q.halfWritten(j, snap.stamp) {
+		return outcome{err: errHalfWritten}
 	}
 	ctx, cancel := context.WithTimeout(j.ctx, requestTime(snap.stamp.size))
 	defer cancel()

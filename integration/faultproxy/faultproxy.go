@@ -162,6 +162,10 @@ type writer struct {
 }
 
 func (w *writer) WriteHeader(status int) {
+	if status < 200 { // 100: the client may go on; not from the goroutine of the others
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
 	if w.status != 0 {
 		return
 	}
