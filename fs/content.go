@@ -299,6 +299,8 @@ func (f *FS) tempPath() string {
 
 // commit journals what a writer did: bytes, attributes, or that the file exists.
 func (n *fileNode) commit() error {
+	n.committing <- struct{}{}
+	defer func() { <-n.committing }()
 	n.mu.Lock()
 	file := n.file
 	if file == nil {

@@ -25,6 +25,10 @@ type fileNode struct {
 	// exchanged, which may take requests.
 	opening chan struct{}
 
+	// committing is held (one slot) while the journal is told what a writer did: who finds
+	// nothing left to tell must not return before that has been written.
+	committing chan struct{}
+
 	mu    sync.Mutex
 	obj   backend.Object // the newest version in the store that is known, with the newest Attrs. Guarded by mu
 	attr  fileAttr       // as the file has them now; Mtime by mtimeLocked. Guarded by mu
@@ -60,7 +64,7 @@ var (
 )
 
 func (f *FS) newFile(parent *dirNode, comp string, obj backend.Object) *fileNode {
-	n := &fileNode{opening: make(chan struct{}, 1)}
+	n := &fileNode{opening: make(chan struct{}, 1), committing: make(chan struct{}, 1)}
 	n.fs, n.parent, n.comp = f, parent, comp
 	n.obj, n.attr = obj, f.decodeFile(obj)
 	return n

@@ -2,8 +2,10 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ type killing struct {
 	killing atomic.Bool // errors are no news
 	kills   []time.Time
 	rnd     *rand.Rand
+	calm    func() // returns when the server has done what the dead process had asked for
 }
 
 func newKilling(t *testing.T, o order, store backend.Store) *killing {
@@ -33,7 +36,10 @@ func newKilling(t *testing.T, o order, store backend.Store) *killing {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	o.Dir, o.Cache, o.Delay = t.TempDir(), t.TempDir(), 20*time.Millisecond
-	k := &killing{t: t, v: &victim{t: t, o: o}, store: store, rnd: rand.New(rand.NewPCG(seed, 0))}
+	for i := range 3 { // a path that is looked up when the mount is gone leads nowhere
+		must(t, os.WriteFile(fmt.Sprintf("%s/w%d", o.Dir, i), nil, 0o600))
+	}
+	k := &killing{t: t, v: &victim{t: t, o: o}, store: store, rnd: rand.New(rand.NewPCG(seed, 0)), calm: func() {}}
 	for i := range 3 {
 		k.workers = append(k.workers, newKillWorker(k, i, rand.New(rand.NewPCG(seed, uint64(i+1)))))
 	}
@@ -59,6 +65,7 @@ func (k *killing) round() {
 	k.kills = append(k.kills, time.Now())
 	k.v.kill()
 	wg.Wait()
+	k.calm()
 	if k.t.Failed() {
 		k.t.FailNow()
 	}
@@ -174,6 +181,7 @@ func TestKillOverS3(t *testing.T) {
 	store, err := svc.Open(t.Context(), bucket)
 	must(t, err)
 	k := newKilling(t, order{At: p.S3, Bucket: bucket}, store)
+	k.calm = p.Calm
 	for range rounds(4, 300) {
 		k.round()
 	}

@@ -83,6 +83,8 @@ func killedProcess(dir string, round int, wb string) {
 		w := &killWorker{q: q, store: faulty, dir: dir, name: fmt.Sprintf("r%dw%d/", round, i), acks: acks, model: map[string]killFile{}, rnd: rand.New(rand.NewPCG(uint64(round), uint64(i)))}
 		wg.Go(w.work)
 	}
+	monitor := &killWorker{q: q, acks: acks}
+	wg.Go(monitor.watchSyncs)
 	for {
 		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
 		faulty.Inject(backendtest.Fault{Late: rand.IntN(2) == 0})
@@ -102,7 +104,7 @@ type killOp struct {
 	N       int
 	Attr    string
 	Acked   bool
-	At      int64 // Unix nanoseconds
+	Seq     uint64 // of the journal's last line
 	sync    bool
 }
 
@@ -157,8 +159,25 @@ func (w *killWorker) work() {
 	}
 }
 
+// watchSyncs tells how far the group commit has come.
+func (w *killWorker) watchSyncs() {
+	for last := uint64(0); ; time.Sleep(20 * time.Millisecond) {
+		w.q.syncing <- struct{}{}
+		synced := w.q.synced
+		<-w.q.syncing
+		if synced > last {
+			last = synced
+			w.tell(killOp{Op: "synced", Seq: synced})
+		}
+	}
+}
+
 func (w *killWorker) log(o killOp) {
-	o.At = time.Now().UnixNano()
+	o.Seq = w.q.j.last()
+	w.tell(o)
+}
+
+func (w *killWorker) tell(o killOp) {
 	line, err := json.Marshal(o)
 	if err != nil {
 		panic(err)
@@ -419,6 +438,9 @@ func readAcks(t *testing.T, dir string) (map[string]map[string]killFile, map[str
 		var o killOp
 		if err := json.Unmarshal([]byte(line), &o); err != nil {
 			t.Fatal(err)
+		}
+		if o.Op == "synced" {
+			continue
 		}
 		if acked[o.Worker] == nil {
 			acked[o.Worker] = map[string]killFile{}

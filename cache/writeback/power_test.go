@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -115,10 +116,6 @@ type powerTest struct {
 	ops, files, lost int
 }
 
-// settled is how long before the cut a change must have been acknowledged to be there for
-// certain: a second for the group commit, and what a busy disk takes for it.
-const settled = 3 * time.Second
-
 func (p *powerTest) round(round int) {
 	p.t.Helper()
 	cmd := killCommand(p.dir, round, p.wb)
@@ -132,11 +129,10 @@ func (p *powerTest) round(round int) {
 		p.t.Fatal(err)
 	}
 	ready := bufio.NewScanner(out).Scan()
-	time.Sleep(settled + time.Duration(rand.IntN(1500))*time.Millisecond)
+	time.Sleep(1500*time.Millisecond + time.Duration(rand.IntN(2000))*time.Millisecond)
 	if err := cmd.Process.Signal(unix.Signal(0)); err != nil || ended(cmd.Process.Pid) {
 		p.t.Fatalf("the process ended before the cut: %v: %s", err, stderr.String())
 	}
-	cut := time.Now()
 	p.d.cut()
 	_ = cmd.Process.Kill() // it may have met the dead disk first
 	_ = cmd.Wait()         // killed
@@ -158,7 +154,7 @@ func (p *powerTest) round(round int) {
 			p.t.Errorf("give up %s: %v", e.Ref, err)
 		}
 	}
-	p.check(round, cut, stuck)
+	p.check(round, stuck)
 	if err := q.Drain(ctx); err != nil {
 		p.t.Errorf("the second Drain: %v", err)
 	}
@@ -176,38 +172,31 @@ func ended(pid int) bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
-// A past is what a key held, and when.
+// A past is what a key held.
 type past struct {
-	values []killFile // "" data and attr: absent
-	at     []int64    // from when on; Unix nanoseconds
+	values []killFile // the first and every other one; zero: absent
+	seq    uint64     // line of the journal by which the last was known; the largest number if it was not acknowledged
 }
 
-// check holds the store against what the workers of a round were told.
-func (p *powerTest) check(round int, cut time.Time, stuck map[string]bool) {
+// check holds the store against what the workers of a round were told. What the group commit
+// had covered must be there.
+func (p *powerTest) check(round int, stuck map[string]bool) {
 	p.t.Helper()
-	pasts := p.pasts(fmt.Sprintf("r%dw", round))
-	sure := cut.Add(-settled).UnixNano()
+	pasts, states, synced := p.pasts(fmt.Sprintf("r%dw", round))
 	names, err := os.ReadDir(filepath.Join(p.wb, "lost+found"))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.lost = len(names)
 	for key, h := range pasts {
-		got := p.read(key)
-		torn := true
-		for _, v := range h.values {
-			torn = torn && v != got
-		}
-		last := len(h.values) - 1
-		quiet := last == 0 || h.at[last] < sure // nothing happened to it near the cut
-		switch {
-		case torn:
-			p.t.Errorf("%s is %s: no state it ever had\n%s", key, got.brief(), history(p.t, p.dir, key[:strings.Index(key, "/")+1]))
-		case quiet && got != h.values[last]:
-			p.t.Errorf("%s is %s, want %s, acknowledged %v before the cut (stuck: %v)", key, got.brief(), h.values[last].brief(),
-				time.Duration(cut.UnixNano()-h.at[last]), stuck[key])
-		}
-		if quiet {
+		got, want := p.read(key), h.values[len(h.values)-1]
+		worker := key[:strings.Index(key, "/")+1]
+		switch quiet := h.seq <= synced; {
+		case quiet && got != want:
+			p.t.Errorf("%s is %s, want %s, which was on the disk (stuck: %v)\n%s", key, got.brief(), want.brief(), stuck[key], history(p.t, p.dir, worker))
+		case !states[got]:
+			p.t.Errorf("%s is %s: no state that any file ever had\n%s", key, got.brief(), history(p.t, p.dir, worker))
+		case quiet:
 			p.files++
 		}
 	}
@@ -231,41 +220,60 @@ func (p *powerTest) read(key string) killFile {
 	return killFile{string(data), obj.Meta["mtime"]}
 }
 
-// pasts replays what the workers whose names begin with prefix did.
-func (p *powerTest) pasts(prefix string) map[string]*past {
+// pasts replays what the workers whose names begin with prefix did. states are all that any
+// file was; synced is the last line of the journal that was on the disk for certain.
+func (p *powerTest) pasts(prefix string) (pasts map[string]*past, states map[killFile]bool, synced uint64) {
 	p.t.Helper()
 	data, err := os.ReadFile(filepath.Join(p.dir, "acks"))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	now, pasts := map[string]killFile{}, map[string]*past{}
+	now := map[string]killFile{}
+	pasts, states = map[string]*past{}, map[killFile]bool{{}: true}
+	mine := false
 	for line := range strings.Lines(string(data)) {
 		var o killOp
-		if err := json.Unmarshal([]byte(line), &o); err != nil || !strings.HasPrefix(o.Worker, prefix) {
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			p.t.Fatal(err)
+		}
+		if o.Op == "synced" && mine {
+			synced = o.Seq
+		}
+		if mine = mine || strings.HasPrefix(o.Worker, prefix); !mine || o.Op == "synced" {
 			continue
 		}
-		before := maps.Clone(now)
-		after := maps.Clone(now)
-		o.apply(after)
-		for key := range both(before, after) {
-			if before[key] == after[key] {
-				if h := pasts[key]; h != nil && (key == o.Key || key == o.To) {
-					h.at[len(h.at)-1] = o.At // touched
-				}
-				continue
-			}
-			if pasts[key] == nil {
-				pasts[key] = &past{values: []killFile{{}}, at: []int64{0}}
-			}
-			pasts[key].values = append(pasts[key].values, after[key])
-			pasts[key].at = append(pasts[key].at, o.At)
+		p.replay(o, now, pasts, states)
+	}
+	return pasts, states, synced
+}
+
+func (p *powerTest) replay(o killOp, now map[string]killFile, pasts map[string]*past, states map[killFile]bool) {
+	after := maps.Clone(now)
+	o.apply(after)
+	for key := range both(now, after) {
+		changed := now[key] != after[key]
+		if !changed && key != o.Key && key != o.To {
+			continue
 		}
+		h := pasts[key]
+		if h == nil {
+			h = &past{values: []killFile{{}}}
+			pasts[key] = h
+		}
+		if changed {
+			h.values = append(h.values, after[key])
+			states[after[key]] = true
+		}
+		h.seq = math.MaxUint64
 		if o.Acked {
-			now = after
-			p.ops++
+			h.seq = o.Seq
 		}
 	}
-	return pasts
+	if o.Acked {
+		maps.Copy(now, after)
+		maps.DeleteFunc(now, func(key string, _ killFile) bool { _, ok := after[key]; return !ok })
+		p.ops++
+	}
 }
 
 func both(a, b map[string]killFile) map[string]bool {

@@ -61,6 +61,8 @@ type Proxy struct {
 	to  *url.URL
 	rev *httputil.ReverseProxy
 
+	passing sync.WaitGroup // requests
+
 	mu   sync.Mutex
 	rule func(*http.Request) Fault // guarded by mu; called one at a time
 	seen []Seen                    // guarded by mu
@@ -120,8 +122,13 @@ func (p *Proxy) fault(r *http.Request) Fault {
 
 type faultKey struct{}
 
+// Calm returns when no request is under way. Meanwhile nobody may begin one.
+func (p *Proxy) Calm() { p.passing.Wait() }
+
 // ServeHTTP passes one request on.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.passing.Add(1)
+	defer p.passing.Done()
 	f := p.fault(r)
 	note := Seen{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Sum: r.Header.Get("X-Amz-Checksum-Crc64nvme")}
 	out := &writer{ResponseWriter: w, fault: f}
