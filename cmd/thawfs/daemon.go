@@ -77,6 +77,7 @@ func (d *daemon) run(l net.Listener, signals <-chan os.Signal) pending {
 	case sig := <-signals:
 		d.log.Info("told to end", slog.String("signal", sig.String()))
 		limit = d.drainTimeout
+		tellSystemd(d.log, "STOPPING=1\nSTATUS=sending what is pending")
 		deadline := time.Now().Add(limit)
 		d.drain(signals, limit)
 		d.unmountAnyhow()

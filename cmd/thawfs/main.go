@@ -71,7 +71,7 @@ or a store in a local directory.`,
 		return flagProblem(cmd, err)
 	})
 	root.AddCommand(mountCommand(args), umountCommand(), lsCommand(), restoreCommand(), statusCommand(),
-		topCommand(), flushCommand(), cacheCommand(), logCommand(), configCommand(), demoCommand(args), versionCommand())
+		topCommand(), flushCommand(), cacheCommand(), logCommand(), configCommand(), doctorCommand(), demoCommand(args), versionCommand())
 	return root
 }
 

@@ -82,7 +82,7 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	o.classes.register(f)
 	f.Var(text{&o.config, "FILE"}, "config", "instead of the files of user and system")
 	f.BoolVarP(&o.foreground, "foreground", "f", false, "stay here, log to the terminal")
-	f.Var(text{&o.logFile, "FILE"}, "log-file", "where to log (thawfs.log in the cache)")
+	f.Var(text{&o.logFile, "FILE"}, "log-file", "or journal (thawfs.log in the cache)")
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")
 	f.Var(text{&o.pageAddr, "ADDR"}, "status-address", "serve a status page, as on 127.0.0.1:9140")
 	f.Var((*period)(&o.drainTimeout), "drain-timeout", "SIGTERM sends this long")

@@ -71,8 +71,8 @@ func (j *job) reachStore(ctx context.Context, log *slog.Logger) (backend.Service
 func (j *job) serve(to *parent) (pending, error) {
 	signals := make(chan os.Signal, 4)
 	hangup := unix.SIGHUP
-	if to != nil {
-		signal.Ignore(hangup) // no terminal, nothing to hang up
+	if to != nil || j.logFile != "" || os.Getenv("JOURNAL_STREAM") != "" {
+		signal.Ignore(hangup) // no terminal, nothing to hang up; once there is a log it means to reopen it
 		hangup = unix.SIGTERM
 	}
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, hangup)
@@ -143,7 +143,13 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 	if m, ok := service.(backend.Metered); ok {
 		d.meter = m.Meter()
 	}
+	stopReopening := func() {}
+	if file != nil {
+		stopReopening = file.reopenOnHangup(log)
+		undo.add(stopReopening)
+	}
 	d.release = func() error {
+		stopReopening()
 		var errs []error
 		if isVaults {
 			errs = append(errs, vaults.Close())
@@ -162,6 +168,7 @@ func (j *job) start(ctx context.Context, to *parent) (d *daemon, control net.Lis
 			return nil, nil, err
 		}
 	}
+	tellSystemd(log, "READY=1\nSTATUS="+j.source.String()+" on "+j.mountpoint)
 	log.Info("mounted", slog.String("source", d.about.Source), slog.String("mountpoint", j.mountpoint), slog.Int("pid", d.about.PID))
 	return d, socket, nil
 }
@@ -193,28 +200,6 @@ func (j *job) claim() (*cacheDir, error) {
 	return openCache(dir, holder{os.Getpid(), j.source.String(), j.mountpoint})
 }
 
-// openLogger logs to the terminal in the foreground unless a file is named.
-func (j *job) openLogger(dir string) (*slog.Logger, *os.File, error) {
-	j.levels = new(slog.LevelVar)
-	j.levels.Set(levelOf(j.logLevel))
-	path := j.logFile
-	if path == "" {
-		if j.foreground {
-			return newLogger(j.stderr, j.levels), nil, nil
-		}
-		path = filepath.Join(dir, "thawfs.log")
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, nil, logProblem(j.logFile, err)
-	}
-	f, err := openLog(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	return newLogger(f, j.levels), f, nil
-}
-
 // newStore reports whether mounting will create the store.
 func (j *job) newStore() bool {
 	if j.source.scheme != "local" {
@@ -224,13 +209,16 @@ func (j *job) newStore() bool {
 	return errors.Is(err, os.ErrNotExist) || err == nil && len(names) == 0
 }
 
-func (j *job) about(cache string, log *os.File) about {
+func (j *job) about(cache string, log *logFile) about {
 	a := about{
 		Source: j.source.String(), Mountpoint: j.mountpoint, PID: os.Getpid(), Version: version(), Cache: cache,
 		ReadOnly: j.readOnly, Since: time.Now(),
 	}
+	if j.logFile == toJournal {
+		a.Log = toJournal
+	}
 	if log != nil {
-		a.Log = log.Name()
+		a.Log = log.path
 	}
 	return a
 }

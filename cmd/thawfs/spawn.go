@@ -92,12 +92,3 @@ func (p *parent) tell(m message) error {
 	_, err = p.pipe.Write(append(b, '\n'))
 	return errors.Join(err, p.pipe.Close())
 }
-
-// leaveTerminal lets go of what the parent's terminal and directory are: later crashes go
-// to the log.
-func leaveTerminal(log *os.File) error {
-	if err := unix.Dup3(int(log.Fd()), unix.Stderr, 0); err != nil {
-		return fmt.Errorf("send errors to the log: %w", err)
-	}
-	return os.Chdir("/")
-}
