@@ -206,12 +206,13 @@ func (h *dirHandle) refOf(fd found) backend.Ref {
 // known completes a listed entry from what waits or is remembered.
 func (h *dirHandle) known(fd found) (backend.Object, bool) {
 	ref := h.refOf(fd)
-	if p, ok := h.d.fs.queue.Find(ref); ok && !p.Gone {
+	p, waits := h.d.fs.queue.Find(ref)
+	if waits && makes(p) {
 		return p.Object, true
 	}
 	if fd.dir {
 		obj, exists, known := h.d.fs.entries.Get(ref)
-		return obj, known && exists
+		return laidOver(p, obj), known && exists
 	}
 	if fd.obj.Meta != nil {
 		return fd.obj, true

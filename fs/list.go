@@ -9,6 +9,7 @@ import (
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/cache/attrindex"
+	"github.com/thawfs/thawfs/cache/writeback"
 )
 
 // lister yields one level of the tree: what the store lists, with the queue's changes laid
@@ -53,7 +54,7 @@ func (l *lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 					continue
 				}
 				if !over[0].gone {
-					e = over[0].Entry
+					e = over[0].over(e)
 				}
 				over = over[1:]
 			}
@@ -71,7 +72,7 @@ func (l *lister) all(ctx context.Context) iter.Seq2[backend.Entry, error] {
 
 // shows reports whether e is a name in the directory: its own marker only with data.
 func (l *lister) shows(e overlayEntry) bool {
-	return !e.gone && (e.Key != l.at.Key || e.Size > 0)
+	return !e.gone && e.attrs == nil && (e.Key != l.at.Key || e.Size > 0)
 }
 
 func (l *lister) isIndex(e backend.Entry) bool {
@@ -121,7 +122,17 @@ func (l *lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
 // overlayEntry is a name that waiting changes make or take away.
 type overlayEntry struct {
 	backend.Entry
-	gone bool
+	gone  bool
+	attrs *writeback.Pending // only attributes wait, which make no name
+}
+
+// over is what the store lists with the change laid over it.
+func (o overlayEntry) over(listed backend.Entry) backend.Entry {
+	if o.attrs == nil {
+		return o.Entry
+	}
+	listed.Object = laidOver(*o.attrs, listed.Object)
+	return listed
 }
 
 // overlay rolls the queue's changes below l.at up to one level, in byte order. A prefix is
@@ -134,6 +145,12 @@ func (l *lister) overlay() []overlayEntry {
 		if i < 0 {
 			over = append(over, overlayEntry{Entry: backend.Entry{Object: p.Object}, gone: p.Gone})
 			over[len(over)-1].Key = p.Ref.Key
+			if !p.Gone && !makes(p) {
+				over[len(over)-1].attrs = &p
+			}
+			continue
+		}
+		if !p.Gone && !makes(p) {
 			continue
 		}
 		prefix := l.at.Key + rest[:i+1]

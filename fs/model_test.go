@@ -21,6 +21,7 @@ import (
 	"github.com/thawfs/thawfs/backend/local"
 	"github.com/thawfs/thawfs/cache/attrindex"
 	"github.com/thawfs/thawfs/fs/fstest"
+	"github.com/thawfs/thawfs/fs/recall"
 )
 
 // A target is a real mount of bucket "bucket" of a local store, through stores that fail on demand.
@@ -62,13 +63,18 @@ func newService(dir string, s fstest.Setup) (backend.Service, backend.Store, err
 	if err := service.CreateBucket(context.Background(), "bucket"); err != nil {
 		return nil, nil, err
 	}
-	others, err := local.New(dir, local.Options{NoSync: true})
+	others, err := local.New(dir, local.Options{NoSync: true, RestoreTime: time.Nanosecond})
 	if err != nil {
 		return nil, nil, err
 	}
 	store, err := others.Open(context.Background(), "bucket")
-	return service, store, err
+	return mutantService{service, func(f backendtest.Full) backendtest.Full { return slowShelf{f} }}, store, err
 }
+
+// slowShelf takes restores and begins none: when an object comes back is for the story to say.
+type slowShelf struct{ backendtest.Full }
+
+func (slowShelf) Restore(context.Context, string, backend.RestoreOptions) error { return nil }
 
 // mountTarget mounts bucket "bucket" of service, which strangers use as store.
 func mountTarget(base string, service backend.Service, store backend.Store, s fstest.Setup) (*target, error) {
@@ -76,6 +82,7 @@ func mountTarget(base string, service backend.Service, store backend.Store, s fs
 	t.o = Options{
 		Service: t.faulty, Bucket: "bucket", Source: "model", Delay: s.Delay, TTL: shortTTL, NegativeTTL: shortTTL,
 		SpoolSize: 1 << 30, indexTuning: quickIndex, Log: slog.New(slog.NewTextHandler(t.logs, nil)),
+		Recall: recall.Options{Burst: -1, DayObjects: -1, DayBytes: -1},
 	}
 	if s.LongTTL {
 		t.o.TTL, t.o.NegativeTTL = time.Hour, time.Hour
@@ -254,6 +261,12 @@ func TestModel(t *testing.T) {
 			try(t, modelTime(t), fstest.Stories(40), play)
 		})
 	}
+}
+
+// TestModelCold takes mounts through random stories about archived files.
+func TestModelCold(t *testing.T) {
+	parallel(t)
+	try(t, modelTime(t), fstest.ColdStories(40), play)
 }
 
 // TestModelTwoMounts takes two mounts of one store through random stories.

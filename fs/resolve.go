@@ -9,6 +9,7 @@ import (
 
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/cache/attrindex"
+	"github.com/thawfs/thawfs/cache/writeback"
 )
 
 // found is what a name stands for.
@@ -116,16 +117,22 @@ func (f *FS) object(ctx context.Context, store backend.Store, ref backend.Ref) (
 		if p.Gone {
 			return backend.Object{}, backend.ErrNotExist
 		}
-		if p.File != nil || p.Object.ETag == "" {
+		if makes(p) {
 			return p.Object, nil
 		}
 		obj, err := f.ask(ctx, store, ref) // only attributes wait; the state is the store's
-		if err == nil && obj.ETag == p.Object.ETag {
-			obj.Attrs, obj.ModTime = p.Object.Attrs, p.Object.ModTime
-		}
-		return obj, err
+		return laidOver(p, obj), err
 	}
 	return f.ask(ctx, store, ref)
+}
+
+// laidOver is what the store says with the attributes of p, if only those wait and obj is the
+// version that they are for.
+func laidOver(p writeback.Pending, obj backend.Object) backend.Object {
+	if obj.ETag != "" && obj.ETag == p.Object.ETag && !makes(p) && !p.Gone {
+		obj.Attrs, obj.ModTime = p.Object.Attrs, p.Object.ModTime
+	}
+	return obj
 }
 
 // ask finds one key in what is remembered, or asks the store.
@@ -242,13 +249,19 @@ func (f *FS) goneBelow(dir backend.Ref) map[string]bool {
 // queued reports whether a change that makes ref exist waits.
 func (f *FS) queued(ref backend.Ref) bool {
 	p, ok := f.queue.Find(ref)
-	return ok && !p.Gone
+	return ok && makes(p)
+}
+
+// makes reports whether p makes its name exist. Attributes that wait do not: the object that
+// they are for may have been replaced or removed since, and those of a stub wait for long.
+func makes(p writeback.Pending) bool {
+	return !p.Gone && (p.File != nil || p.Object.ETag == "")
 }
 
 // queuedBelow reports whether a change that makes something exist at or below dir waits.
 func (f *FS) queuedBelow(dir backend.Ref) bool {
 	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
-		if !p.Gone {
+		if makes(p) {
 			return true
 		}
 	}
@@ -260,7 +273,7 @@ func (f *FS) queuedBelow(dir backend.Ref) bool {
 func (f *FS) empty(ctx context.Context, store backend.Store, dir backend.Ref) (index backend.Object, ok bool, err error) {
 	gone := f.goneBelow(dir)
 	for p := range f.queue.List(dir.Bucket, dir.Key, "") {
-		if !p.Gone && (p.Ref != dir || p.Object.Size > 0) {
+		if makes(p) && (p.Ref != dir || p.Object.Size > 0) {
 			return index, false, nil
 		}
 	}

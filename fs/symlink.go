@@ -30,7 +30,8 @@ func (d *dirNode) Symlink(ctx context.Context, target, name string, out *fuse.En
 	return d.addFile(ctx, n, out), 0
 }
 
-// Readlink reads the target from the metadata or, in the s3fs dialect, the body.
+// Readlink reads the target from the metadata or, in the s3fs dialect, the body. Of an archived
+// link it begins no retrieval: ls -l and find read links.
 func (n *fileNode) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	n.mu.Lock()
 	target := n.attr.Target
@@ -39,7 +40,7 @@ func (n *fileNode) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 		return []byte(target), 0
 	}
 	ref, _ := n.ref()
-	if err := n.openRead(ctx, callerOf(ctx, 0)); err != nil {
+	if err := n.openRead(ctx, callerOf(ctx, syscall.O_NONBLOCK)); err != nil {
 		return nil, n.fs.errno("readlink", ref, err)
 	}
 	body := make([]byte, maxSpecial)

@@ -125,6 +125,16 @@ func (q *Queue) sources(m *move, store backend.Store) (list []source, err error)
 	return list, err
 }
 
+// Movable reports what RenameTree would refuse to rename, as that does.
+func (q *Queue) Movable(ctx context.Context, bucket, from string) error {
+	store, err := q.store(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	_, err = q.sources(q.newMove(bucket, from, from, true), store.raw)
+	return err
+}
+
 // copyable fails with ErrArchived for what cannot be copied, with ErrImmutable for what is there
 // for good. Few listings but those of S3 tell of
 // restored copies, so of what they show as archived the store is asked again.

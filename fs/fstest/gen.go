@@ -16,6 +16,23 @@ func Stories(n int) *rapid.Generator[Story] {
 	})
 }
 
+// ColdStories draws stories in which much is archived.
+func ColdStories(n int) *rapid.Generator[Story] {
+	w := weights()
+	w[Archive], w[Thaw], w[Lapse], w[Read], w[Rename], w[Open] = 26, 9, 5, 12, 20, 22
+	verbs := weighted(w)
+	ops := rapid.Custom(func(t *rapid.T) Op { return drawOp(t, verbs) })
+	return rapid.Custom(func(t *rapid.T) Story {
+		least := pick(t, []int{1, n / 2, n / 4, n * 3 / 4})
+		s := Story{Setup: setups(t), Ops: prelude(t)}
+		if pick(t, []bool{true, false}) {
+			s.Ops = append(s.Ops, parsed("put a 9000 c ann\nput d/a 33000 c \"\"\nput g/a 5 c \"\"\narchive a\narchive d/a\narchive g/a")...)
+		}
+		s.Ops = append(s.Ops, rapid.SliceOfN(ops, least, n).Draw(t, "ops")...)
+		return s
+	})
+}
+
 func setups(t *rapid.T) Setup {
 	return Setup{
 		LongTTL:     rapid.Bool().Draw(t, "long ttl"),
@@ -83,6 +100,7 @@ func verbs() []Verb {
 	return []Verb{
 		Save, Look, Mkdir, Unlink, Rename, Drain, Open, Write, Close, Read, Fsync, Resize, Truncate,
 		Rmdir, Symlink, Chmod, Utimes, Setxattr, Rmxattr, Put, Delete, Wait, Remount, Fresh, Crash, Break, Mount,
+		Archive, Thaw, Lapse,
 	}
 }
 
@@ -152,6 +170,8 @@ func (op *Op) draw(t *rapid.T, arg rune) {
 
 func (op *Op) drawPath(t *rapid.T) string {
 	switch op.Verb {
+	case Archive, Thaw, Lapse:
+		return pick(t, files())
 	case Put, Delete:
 		if pick(t, []bool{false, false, false, true}) {
 			return pick(t, keys())
@@ -184,6 +204,10 @@ func (op *Op) drawTo(t *rapid.T) string {
 // prelude is what a story begins with, so that there are directories.
 func prelude(t *rapid.T) []Op {
 	text := pick(t, []string{"", "mkdir d 0755\nmkdir g 0700\nmkdir d/e 0755", "mkdir d 0755", "put d/a 5000 o \"\"\nput d/e/a 33000 o ann\nput g/a 5 o \"\""})
+	return parsed(text)
+}
+
+func parsed(text string) []Op {
 	s, err := ParseStory(text)
 	if err != nil {
 		panic(err) // the texts are above

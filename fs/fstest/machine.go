@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
@@ -34,7 +35,7 @@ func (r *Runner) machine(ctx context.Context, op Op) error {
 	case Look:
 		return r.compare()
 	}
-	r.broken = true
+	r.broken, r.model.faulty = true, true
 	r.target.Fault(Fault{Op: op.Path, Times: int(op.N), Kind: op.To})
 	return nil
 }
@@ -103,6 +104,7 @@ func (r *Runner) fresh(ctx context.Context) error {
 		return err
 	}
 	r.model.forget()
+	r.model.uncached()
 	return r.target.Remount(true)
 }
 
@@ -130,7 +132,7 @@ func (r *Runner) crash() error {
 		if err != nil {
 			return fmt.Errorf("%q, which was not closed: %w", path, err)
 		}
-		if err := f.adopt(s); err != nil {
+		if err := f.adopt(s, r.model.unreadable); err != nil {
 			return fmt.Errorf("%q, which was not closed: %w", path, err)
 		}
 	}
@@ -149,10 +151,10 @@ func (m *Model) files() map[string]*node {
 }
 
 // adopt makes what is seen of a file the truth, if it is possible.
-func (f *file) adopt(s sight) error {
+func (f *file) adopt(s sight, unreadable func(syscall.Errno) bool) error {
 	var diffs []string
 	for _, st := range f.possible() {
-		diff := s.mismatch(st)
+		diff := s.mismatch(st, unreadable)
 		if diff == "" {
 			f.now = st
 			f.commit()
@@ -172,7 +174,11 @@ func (r *Runner) compareStore(ctx context.Context) error {
 	for _, key := range slices.Sorted(maps.Keys(r.model.view)) {
 		f := r.model.view[key]
 		obj, body, err := r.object(ctx, key)
+		if cold := f.compareCold(obj); err == nil && cold != nil {
+			return fmt.Errorf("the store's %q: %w", key, cold)
+		}
 		switch {
+		case err == nil && obj.State == backend.Archived: // no more can be known
 		case errors.Is(err, backend.ErrNotExist) && (f.mayMiss() || r.model.needless(key)):
 		case err != nil:
 			return fmt.Errorf("the store: %w", err)
@@ -275,14 +281,14 @@ func listAll(ctx context.Context, store backend.Store) (map[string]backend.Objec
 	return all, nil
 }
 
-// object reads one object whole.
+// object reads one object whole, unless it is archived.
 func (r *Runner) object(ctx context.Context, key string) (backend.Object, string, error) {
 	return readObject(ctx, r.target.Store(), key)
 }
 
 func readObject(ctx context.Context, store backend.Store, key string) (backend.Object, string, error) {
 	obj, err := store.Head(ctx, key)
-	if err != nil {
+	if err != nil || !obj.State.Readable() {
 		return obj, "", err
 	}
 	body, err := store.Get(ctx, key, obj.ETag, 0, -1)

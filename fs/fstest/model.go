@@ -20,6 +20,7 @@ type state struct {
 	// vague says that attributes are not known: a stranger's object has the bytes of one of
 	// ours. Stores tell versions of equal bytes apart by the second.
 	vague bool
+	cold  cold // what an archive has made of the object
 }
 
 // A file is an object as this mount must see it, or what remains of one for those who have
@@ -37,7 +38,11 @@ type file struct {
 	over *file
 
 	writers int  // handles open for writing
-	lost    bool // a stranger replaced what the readers of this file have open
+	lost    bool // a stranger replaced what the readers of this file have open, or nobody has it any more
+
+	far bool // nothing of it has been on this machine
+	// aside is what the store has of an archived object whose attributes were changed here.
+	aside *state
 }
 
 // change makes a new state of f by fn. It is kept once f is committed.
@@ -52,8 +57,19 @@ func (f *file) change(fn func(*state)) {
 	f.now = next
 }
 
+// rewrite is change for what makes new bytes of f: they are online, and here.
+func (f *file) rewrite(fn func(*state)) {
+	f.change(func(s *state) { fn(s); s.cold = online })
+	f.far = false
+}
+
 // commit says that now survives whatever happens.
-func (f *file) commit() { f.past, f.born, f.over = nil, false, nil }
+func (f *file) commit() {
+	f.past, f.born, f.over = nil, false, nil
+	if f.now.cold == online {
+		f.aside = nil
+	}
+}
 
 // certain reports whether only one state can be found.
 func (f *file) certain() bool { return len(f.past) == 0 && !f.born }
@@ -93,6 +109,8 @@ type Model struct {
 	// renamed are keys that something unsent was renamed to; see renamesAreBlind.
 	renamed map[string]bool
 	umask   uint32
+	// faulty says that requests have failed: a retrieval that did is not begun again for a while.
+	faulty bool
 }
 
 // NewModel is that of an empty bucket, for users with this umask.
@@ -105,7 +123,7 @@ func NewModel(umask uint32) *Model {
 
 // clone returns a copy that shares nothing that changes.
 func (m *Model) clone() *Model {
-	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), tried: m.tried, renamed: maps.Clone(m.renamed), umask: m.umask}
+	c := &Model{view: map[string]*file{}, unsent: maps.Clone(m.unsent), stale: maps.Clone(m.stale), tried: m.tried, renamed: maps.Clone(m.renamed), umask: m.umask, faulty: m.faulty}
 	copies := map[*file]*file{nil: nil}
 	var copyOf func(f *file) *file
 	copyOf = func(f *file) *file {

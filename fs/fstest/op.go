@@ -34,6 +34,10 @@ const (
 	// Of strangers. Path is a key.
 	Put    Verb = "put"    // To becomes foreign metadata unless it is empty
 	Delete Verb = "delete" //
+	// And of files that are archived; see cold.
+	Archive Verb = "archive" // into another class, in place
+	Thaw    Verb = "thaw"    // the store makes a copy to read
+	Lapse   Verb = "lapse"   // which ends
 
 	// Of the machine.
 	Wait    Verb = "wait"    // until the mount must have seen what strangers did
@@ -52,7 +56,7 @@ var forms = map[Verb]string{
 	Open: "hpf", Close: "h", Write: "honc", Read: "hon", Resize: "ho", Fsync: "h",
 	Save: "pnc", Truncate: "po", Unlink: "p", Mkdir: "pm", Rmdir: "p", Rename: "pt",
 	Symlink: "pt", Chmod: "pm", Utimes: "po", Setxattr: "ptnc", Rmxattr: "pt",
-	Put: "pnct", Delete: "p",
+	Put: "pnct", Delete: "p", Archive: "p", Thaw: "p", Lapse: "p",
 	Wait: "", Drain: "", Remount: "", Fresh: "", Crash: "", Look: "", Break: "pnt", Mount: "h",
 }
 

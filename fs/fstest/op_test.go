@@ -11,7 +11,7 @@ import (
 // Every story can be written down and read back.
 func TestStoriesReadAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.OneOf(Stories(20), PairStories(20)).Draw(t, "story")
+		s := rapid.OneOf(Stories(20), ColdStories(20), PairStories(20)).Draw(t, "story")
 		got, err := ParseStory(s.String())
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Fatalf("ParseStory(%q) = %+v, %v, want %+v", s, got, err, s)

@@ -54,6 +54,8 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 			continue
 		case err != nil:
 			return nil, err
+		case obj.State == backend.Archived:
+			before = &unknown
 		}
 		if op.Verb == Delete {
 			return before, store.Delete(ctx, op.Path)
@@ -66,6 +68,9 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 	}
 	return nil, fmt.Errorf("%q never holds still", op.Path)
 }
+
+// unknown stands for archived bytes.
+var unknown = "\x00archived"
 
 // attrs are what the stranger's object carries.
 func (op Op) attrs() backend.Attrs {
@@ -99,8 +104,8 @@ func (m *Model) struck(op Op) {
 		delete(m.view, op.Path)
 	}
 	if op.Verb == Put {
-		f := &file{key: op.Path, now: op.foreign()}
-		f.now.vague = m.tried[op.Path][f.now.data]
+		f := &file{key: op.Path, now: op.foreign(), far: true}
+		f.now.vague = m.tried[op.Path][f.now.data] || old != nil && old.now.data == f.now.data
 		m.view[op.Path] = f
 	}
 }
@@ -157,6 +162,9 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 	needed := ours != nil && (before == nil || *before != ourBytes) && !strings.HasSuffix(op.Path, "/")
 	if op.Verb == Delete && (!r.waits || r.sending) {
 		needed = false // ours may have come just before, and was what the stranger deleted
+	}
+	if before == &unknown {
+		needed = false
 	}
 	if f := r.model.view[op.Path]; f != nil && f.now.vague {
 		needed = false

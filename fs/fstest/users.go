@@ -59,9 +59,10 @@ func (m *Model) opened(path string, flags int, mode uint32) (*file, syscall.Errn
 	}
 	f := at.node.file
 	if flags&os.O_TRUNC != 0 {
-		f.change(func(s *state) { s.data, s.mtime = "", time.Time{} })
+		f.rewrite(func(s *state) { s.data, s.mtime = "", time.Time{} })
 		m.unsent[f.key] = true
 	}
+	f.far = false
 	return f, 0
 }
 
@@ -118,7 +119,7 @@ func (m *Model) onHandle(op Op) syscall.Errno {
 	case !h.write:
 		return syscall.EBADF
 	}
-	h.f.change(func(s *state) {
+	h.f.rewrite(func(s *state) {
 		s.mtime = time.Time{}
 		if op.Verb == Resize {
 			s.data = resize(s.data, op.Off)
@@ -140,7 +141,7 @@ func (m *Model) save(op Op) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
-	f.change(func(s *state) { s.data, s.mtime = pattern(op.Fill, 0, op.N), time.Time{} })
+	f.rewrite(func(s *state) { s.data, s.mtime = pattern(op.Fill, 0, op.N), time.Time{} })
 	f.commit()
 	return 0
 }
@@ -163,7 +164,12 @@ func (m *Model) onFile(op Op) syscall.Errno {
 	if _, ok := f.now.xattrs[op.To]; op.Verb == Rmxattr && !ok {
 		return syscall.ENODATA
 	}
-	f.change(func(s *state) { s.set(op) })
+	if op.Verb == Truncate {
+		f.rewrite(func(s *state) { s.set(op) })
+	} else {
+		f.putAside()
+		f.change(func(s *state) { s.set(op) })
+	}
 	m.unsent[f.key] = true
 	if f.writers == 0 {
 		f.commit()
@@ -216,6 +222,7 @@ func (m *Model) unlink(path string) syscall.Errno {
 	case at.node.dir:
 		return syscall.EISDIR
 	}
+	at.node.file.forsake()
 	m.drop(at.node.key)
 	m.keep(at.dir)
 	m.touched(at.dir)
@@ -307,6 +314,8 @@ func (m *Model) rename(from, to string) syscall.Errno {
 		return syscall.EINVAL
 	case dst.node != nil && dst.node.dir && len(dst.node.names) > 0:
 		return syscall.ENOTEMPTY
+	case m.holdsCold(src.node):
+		return syscall.EAGAIN
 	case src.node.dir:
 		m.moveDir(src.node.key, key+"/")
 	default:
@@ -336,7 +345,9 @@ func (root *node) parent(path string) (place, syscall.Errno) {
 func (m *Model) moveFile(f *file, key string) {
 	over := m.view[key]
 	m.drop(f.key)
+	f.copied()
 	if over != nil {
+		over.forsake()
 		m.drop(key)
 		if !f.certain() {
 			f.over = over
@@ -355,6 +366,7 @@ func (m *Model) moveDir(from, to string) {
 		}
 	}
 	for key, f := range moved {
+		f.copied()
 		m.drop(key)
 		m.put(to+key[len(from):], f)
 		m.renamed[to+key[len(from):]] = true
