@@ -49,8 +49,7 @@ func (f *FS) PendingBelow(p Place) (files int, bytes int64, failed int) {
 		return f.Pending()
 	}
 	for w := range f.queue.List(p.Ref.Bucket, p.Ref.Key, "") {
-		parked := w.File == nil && !w.Gone && !w.Object.State.Readable() // attributes of a stub stay here
-		if w.Clean || parked || !p.Dir && w.Ref != p.Ref {
+		if w.Clean || w.Parked || !p.Dir && w.Ref != p.Ref {
 			continue
 		}
 		files++

@@ -175,6 +175,7 @@ func (n *fileNode) openWrite(ctx context.Context, truncate bool, by recall.Calle
 		if err != nil {
 			return nil, err
 		}
+		o.Attrs.Class = n.fs.class(ref) // of new bytes, should they be committed by the way
 		if file, err = n.fs.queue.OpenFile(ref, o); err != nil {
 			return nil, err
 		}
@@ -203,7 +204,8 @@ func (n *fileNode) create() (*writeback.File, error) {
 	if !named {
 		return nil, backend.ErrNotExist
 	}
-	file, err := n.fs.queue.OpenFile(ref, writeback.OpenOptions{Truncate: true, Attrs: n.attr.encode(backend.Attrs{})})
+	attrs := n.attr.encode(backend.Attrs{Class: n.fs.class(ref)})
+	file, err := n.fs.queue.OpenFile(ref, writeback.OpenOptions{Truncate: true, Attrs: attrs})
 	if err != nil {
 		return nil, err
 	}
@@ -321,7 +323,10 @@ func (n *fileNode) commit() error {
 	attrs := attr.encode(n.obj.Attrs)
 	if changed {
 		attrs = forNewContent(attrs)
-		attrs.Class = n.fs.class(file) // new bytes do not go back into the archive by themselves
+		attrs.Class = "" // new bytes do not go back into the archive by themselves
+		if ref, named := file.Ref(); named {
+			attrs.Class = n.fs.class(ref)
+		}
 	}
 	n.obj.Attrs = attrs
 	n.mu.Unlock()
@@ -334,10 +339,9 @@ func (n *fileNode) commit() error {
 	return err
 }
 
-// class is the storage class for new content of file.
-func (f *FS) class(file *writeback.File) string {
-	ref, named := file.Ref()
-	if f.o.Class == nil || !named {
+// class is the storage class for new content of ref.
+func (f *FS) class(ref backend.Ref) string {
+	if f.o.Class == nil {
 		return ""
 	}
 	return f.o.Class(ref)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -22,6 +23,7 @@ type mutant struct {
 	calls   func(fstest.Calls) fstest.Calls
 	store   func(backendtest.Full) backendtest.Full
 	machine func(*target) fstest.Target
+	cold    bool // what is broken has to do with the archive
 }
 
 // TestModelCatches breaks a mount in one place after the other; random stories must notice.
@@ -31,8 +33,12 @@ func TestModelCatches(t *testing.T) {
 	for name, mu := range mutants() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			stories := fstest.Stories(30)
+			if mu.cold {
+				stories = fstest.ColdStories(30)
+			}
 			for seed := range tries {
-				s := fstest.Stories(30).Example(seed)
+				s := stories.Example(seed)
 				if err := playMutant(t.Context(), s, mu); err != nil {
 					t.Logf("story %d: %v", seed, err)
 					return
@@ -75,7 +81,8 @@ func playMutant(ctx context.Context, s fstest.Story, mu mutant) (err error) {
 }
 
 func mutants() map[string]mutant {
-	return map[string]mutant{
+	all := coldMutants()
+	maps.Copy(all, map[string]mutant{
 		"a write is dropped": {calls: func(c fstest.Calls) fstest.Calls {
 			return &brokenFiles{Calls: c, write: func(n int) (bool, int64) { return n%5 == 4, 0 }}
 		}},
@@ -98,7 +105,8 @@ func mutants() map[string]mutant {
 		"bytes that are read are wrong": {store: func(f backendtest.Full) backendtest.Full { return wrongGet{f} }},
 
 		"a crash forgets what waits": {machine: func(t *target) fstest.Target { return forgetful{t} }},
-	}
+	})
+	return all
 }
 
 // brokenFiles breaks the writes for which write says so: it drops them or moves them.

@@ -178,9 +178,6 @@ func (r *renaming) readable(ctx context.Context) error {
 // dir renames everything below a directory; the new place must be empty.
 func (r *renaming) dir(ctx context.Context) error {
 	if r.replaces {
-		if err := r.fs.queue.Movable(ctx, r.from.Bucket, r.from.Key); err != nil {
-			return err // before anything is changed
-		}
 		if err := r.clearTarget(ctx); err != nil {
 			return err
 		}
@@ -214,6 +211,9 @@ func (r *renaming) clearTarget(ctx context.Context) error {
 		return err
 	case !empty:
 		return backend.ErrNotEmpty
+	}
+	if err := r.fs.queue.Movable(ctx, r.from.Bucket, r.from.Key); err != nil {
+		return err // before anything is changed
 	}
 	if err := r.fs.dropIndex(r.to, index); err != nil {
 		return err

@@ -121,6 +121,9 @@ func (f *FS) object(ctx context.Context, store backend.Store, ref backend.Ref) (
 			return p.Object, nil
 		}
 		obj, err := f.ask(ctx, store, ref) // only attributes wait; the state is the store's
+		if p.Parked && (err == nil || errors.Is(err, backend.ErrNotExist)) {
+			f.queue.Outdated(ref, obj)
+		}
 		return laidOver(p, obj), err
 	}
 	return f.ask(ctx, store, ref)

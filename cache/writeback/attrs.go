@@ -126,3 +126,18 @@ func (q *Queue) sendMissing(j *job, cause error) outcome {
 	q.mu.Unlock()
 	return outcome{obj: head, attrs: j.attrs, stamp: j.file.mark}
 }
+
+// Outdated drops attributes that were put aside (Pending.Parked) for a version of ref that the
+// store does not hold any more. obj is what it holds; ETag "" if that is nothing.
+func (q *Queue) Outdated(ref backend.Ref, obj backend.Object) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.entries[ref]
+	if e == nil || !e.parked() || e.file != nil || e.job != nil || e.base.holds(obj) || q.heldLocked(ref) {
+		return
+	}
+	e.want = clean
+	q.j.append(e.setOrDrop())
+	q.forgetLocked(e)
+	kick(q.dirty)
+}

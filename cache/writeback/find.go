@@ -24,6 +24,7 @@ type Pending struct {
 	Err     error // why the last attempt failed; nil if none did
 	Sending bool
 	Clean   bool // nothing is to be sent: the file is open, and changed at most since its last Commit
+	Parked  bool // attributes of an archived object, which stay here; see Outdated
 }
 
 // Find returns what is pending or open of ref. It is newer than anything the store says.
@@ -46,7 +47,7 @@ func (q *Queue) Find(ref backend.Ref) (Pending, bool) {
 func (e *entry) pending() (p Pending, live bool) {
 	p = Pending{
 		Ref: e.ref, File: e.file, Since: e.since, Err: e.err,
-		Sending: e.job != nil, Clean: e.want == clean,
+		Sending: e.job != nil, Clean: e.want == clean, Parked: e.parked(),
 		Gone: e.want == gone && e.file == nil,
 	}
 	f := e.file

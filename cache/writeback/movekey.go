@@ -90,7 +90,7 @@ func (q *Queue) takeOverLocked(e, n *entry, c movedCopy, copied bool) (recs []re
 		q.wantLocked(n, gone)
 	case e.want == content:
 		q.wantLocked(n, content)
-	case e.want == attrs && (c.source.attrs == nil || !sameAttrs(*c.source.attrs, e.attrs)):
+	case e.want == attrs && e.base.holds(c.source.obj) && (c.source.attrs == nil || !sameAttrs(*c.source.attrs, e.attrs)):
 		q.wantLocked(n, attrs)
 	}
 	return recs

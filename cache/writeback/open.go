@@ -17,7 +17,7 @@ type OpenOptions struct {
 	Truncate bool                                                        // begin empty; Base is only the condition of the upload
 	Path     string                                                      // a local file with exactly Base's bytes, taken over by rename; else, unless Truncate:
 	ReadBase func(ctx context.Context, p []byte, off int64) (int, error) // bytes of Base on demand, like blocks.Reader.ReadAt
-	Attrs    backend.Attrs                                               // of a new file
+	Attrs    backend.Attrs                                               // of a new file; Class is that of new bytes in any case
 }
 
 // OpenFile opens ref for writing: the File that is pending or open, of which it only looks at
@@ -240,6 +240,7 @@ func (q *Queue) attach(f *File, o OpenOptions) bool {
 		}
 		if len(o.Attrs.Meta) == 0 && len(o.Attrs.Header) == 0 {
 			f.attrs = cloneAttrs(o.Base.Attrs)
+			f.attrs.Class = o.Attrs.Class
 		}
 	}
 	q.files[f.id] = f

@@ -89,3 +89,36 @@ func TestAttributesDoNotCostARestoredCopy(t *testing.T) {
 		}
 	})
 }
+
+// What was put aside for one version is not for the next.
+func TestAttributesPutAsideEndWithTheirVersion(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newShelf()
+		dir := t.TempDir()
+		w := openIn(t, dir, s)
+		w.Start()
+		s.plant("cold", "bytes", nil)
+		cold := s.objects["cold"]
+		cold.State = backend.Archived
+		s.objects["cold"] = cold
+		if err := w.SetAttrs(ref("cold"), cold.Object, backend.Attrs{Meta: map[string]string{"mode": "33152"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.Outdated(ref("cold"), cold.Object)
+		if p, ok := w.Find(ref("cold")); !ok || !p.Parked {
+			t.Errorf("of the same version: %+v, %v", p, ok)
+		}
+		s.plant("cold", "other", nil)
+		w.Outdated(ref("cold"), s.objects["cold"].Object)
+		if p, ok := w.Find(ref("cold")); ok {
+			t.Errorf("of another: %+v", p)
+		}
+		w.close()
+		w = openIn(t, dir, s)
+		w.Start()
+		defer w.close()
+		if p, ok := w.Find(ref("cold")); ok {
+			t.Errorf("after a restart: %+v", p)
+		}
+	})
+}

@@ -130,6 +130,60 @@ func Regressions() map[string]string {
 			setup delay=20ms look=true
 			put d/ 70000 b ann
 		`,
+		"a listing showed the version that attributes were put aside for": `
+			setup delay=1h
+			put a 9000 c ann
+			archive a
+			setxattr a user.x 5 a
+			put a 5 a ""
+			wait
+			look
+		`,
+		"attributes put aside went along with another version": `
+			setup longttl=true delay=20ms look=true
+			put d/a 33000 c ""
+			archive d/a
+			chmod d/a 0775
+			put d/a 5 a ann
+			rename d c
+		`,
+		"a directory was there as long as attributes of what was in it were put aside": `
+			setup delay=1h
+			mkdir d 0755
+			put d/a 33000 c ""
+			archive d/a
+			chmod d/a 0775
+			delete d/a
+			wait
+			rmdir d
+		`,
+		"a stub that was emptied and renamed was stored as one": `
+			setup delay=1h
+			put g/a 5 c ""
+			archive g/a
+			open 3 g/a w+create+trunc
+			rename g/a b
+			fresh
+		`,
+		"an empty directory went though a stub could not take its place": `
+			setup delay=1h look=true
+			put d/a 5 c ""
+			archive d/a
+			mkdir g 0755
+			rename d g
+		`,
+		"chmod of a restored file took its copy away": `
+			setup delay=1ms
+			put a 5 c ""
+			archive a
+			thaw a
+			chmod a 0700
+			drain
+			look
+			remount
+			drain
+			fresh
+		`,
 		"a new file called %thaw-empty became data of the marker": `
 			setup longttl=true
 			put d/e/a 0 b ann
