@@ -130,7 +130,7 @@ func (c *Cache) listedLocked(ref backend.Ref, now time.Time) (obj backend.Object
 		case !listed && level == ref.Key && dir.list.n > 0:
 			return backend.Object{Key: ref.Key}, true, true
 		case !listed:
-			return backend.Object{}, false, now.Before(dir.absences)
+			return backend.Object{}, false, now.Before(dir.absences) || dir.list.other(ref.Key)
 		case prefix:
 			return backend.Object{}, false, false // there is something below, all levels above say the same
 		case e.Meta != nil:

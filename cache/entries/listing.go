@@ -53,6 +53,17 @@ func (l *listing) get(key string) (backend.Entry, bool) {
 	return l.base[i], true
 }
 
+// other reports whether the name of key is listed, and is the other of file and directory: then
+// the name exists, and what it is counts as an attribute and not as an absence.
+func (l *listing) other(key string) bool {
+	name, dir := strings.CutSuffix(key, "/")
+	if !dir {
+		name += "/"
+	}
+	e, listed := l.get(name)
+	return listed && e.Prefix != dir
+}
+
 // insert makes the listing of level show obj, which is below it.
 func (l *listing) insert(level string, obj backend.Object) {
 	key, prefix := shown(level, obj.Key)
