@@ -38,6 +38,7 @@ type options struct {
 	logLevel     choice
 	drainTimeout time.Duration
 	pageAddr     string // of the status page; empty: none
+	cpuProfile   string // file; for who works on thawfs, not in the help
 
 	// umount
 	leave bool
@@ -86,6 +87,10 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var(&o.logLevel, "log-level", "debug, info, warn or error")
 	f.Var(text{&o.pageAddr, "ADDR"}, "status-address", "serve a status page, as on 127.0.0.1:9140")
 	f.Var((*period)(&o.drainTimeout), "drain-timeout", "SIGTERM sends this long")
+	f.StringVar(&o.cpuProfile, "cpuprofile", "", "write where the time goes to this file")
+	if err := f.MarkHidden("cpuprofile"); err != nil {
+		panic(err) // it is there
+	}
 	f.VarP(&mountOptions{flags: f}, "options", "o", "these as mount(8) has them: ro,uid=5,ttl=1m")
 }
 

@@ -77,6 +77,10 @@ func (j *job) serve(to *parent) (pending, error) {
 	}
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, hangup)
 	defer signal.Stop(signals)
+	profiled, err := startProfile(j.cpuProfile)
+	if err != nil {
+		return pending{}, err
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, hangup)
 	d, l, err := j.start(ctx, to)
 	cancel()
@@ -84,7 +88,7 @@ func (j *job) serve(to *parent) (pending, error) {
 		return pending{}, err
 	}
 	left := d.run(l, signals)
-	return left, d.release()
+	return left, errors.Join(d.release(), profiled())
 }
 
 // start does everything up to the moment when the mount serves, and undoes it if something

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +30,8 @@ type bench struct {
 	buf    []byte
 	rows   []*row
 	m      *mounted // nil between mounts
+	now    string   // workload that is measured
+	mounts int      // so far
 }
 
 func newBench(ctx context.Context, o options, server *servers.Server, exe, work string) (*bench, error) {
@@ -71,6 +72,7 @@ type workload struct {
 // round runs a workload and leaves the store empty. What MinIO overwrites or deletes it keeps
 // in a trash for a while, which would fill the memory.
 func (b *bench) round(w workload, n int) error {
+	b.now, b.mounts = w.name, 0
 	err := w.run(b)
 	if b.m != nil {
 		err = errors.Join(err, b.unmount())
@@ -106,7 +108,12 @@ func (b *bench) mount(flags ...string) error {
 			return err
 		}
 	}
-	m, err := mountAt(b.exe, b.work, b.shim.endpoint(), b.server.S3, slices.Concat(flags, strings.Fields(b.o.flags)))
+	flags = append(flags, strings.Fields(b.o.flags)...)
+	if b.o.profile != "" {
+		b.mounts++
+		flags = append(flags, "--cpuprofile", filepath.Join(b.o.profile, fmt.Sprintf("%s-%d.pprof", b.now, b.mounts)))
+	}
+	m, err := mountAt(b.exe, b.work, b.shim.endpoint(), b.server.S3, flags)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type options struct {
 	json    string
 	dir     string
 	flags   string
+	profile string
 	cap     int64
 }
 
@@ -60,6 +61,7 @@ func parse() options {
 	flag.StringVar(&o.json, "json", "", "also write everything to this file")
 	flag.StringVar(&o.dir, "dir", "", "where to mount and cache; a directory of its own is made there")
 	flag.StringVar(&o.flags, "flags", "", "more flags of the mount, separated by spaces")
+	flag.StringVar(&o.profile, "profile", "", "write a processor profile of each mount to this directory")
 	flag.Parse()
 	o.Large, o.Stream, o.cap = *large<<20, *stream<<30, *capacity<<30
 	if o.quick {
