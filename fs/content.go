@@ -48,6 +48,7 @@ func (n *fileNode) openRead(ctx context.Context, by recall.Caller) error {
 	if err != nil {
 		return err
 	}
+	n.fs.walks.opened(store, ref)
 	n.fs.tree.Lock()
 	n.fs.live[ref] = n
 	n.fs.tree.Unlock()

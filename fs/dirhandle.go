@@ -99,6 +99,8 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 // fill reads the next batch of entries from the listing.
 func (h *dirHandle) fill() error {
 	h.batch, h.bare = map[string]found{}, true
+	var names []backend.Entry
+	defer func() { h.d.fs.walks.listed(h.at, names) }()
 	for !h.end && len(h.pending) < dirBatch {
 		e, err, ok := h.next()
 		if !ok {
@@ -109,6 +111,7 @@ func (h *dirHandle) fill() error {
 			h.end = true
 			return err
 		}
+		names = append(names, e)
 		de := h.entry(e)
 		if obj, ok := h.hides(de.fd); ok {
 			de = h.unhide(de, obj)

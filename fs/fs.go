@@ -125,6 +125,7 @@ type FS struct {
 
 	stores storeTable
 	levels levels
+	walks  *walks
 	temps  tempSeq
 	// passthrough is set when the kernel can read and write local files by itself.
 	passthrough atomic.Bool
@@ -149,6 +150,7 @@ func New(o Options) (*FS, error) {
 	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}}
 	f.stores.service = o.Service
 	f.root = f.newRoot()
+	f.walks = newWalks(f)
 	if err := f.openCaches(); err != nil {
 		return nil, errors.Join(err, f.closeCaches(context.Background()))
 	}
@@ -210,6 +212,7 @@ func (f *FS) closeCaches(ctx context.Context) error {
 	if f.bringer != nil {
 		f.bringer.close()
 	}
+	f.walks.close()
 	f.notices.Wait()
 	if f.fetches != nil {
 		f.fetches.close()

@@ -64,6 +64,7 @@ func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.R
 		fileErr = backend.ErrNotExist // the key would be the directory's own marker
 	} else {
 		g.Go(func() error { fileObj, fileErr = f.object(ctx, store, file); return nil })
+		f.walks.looked(store, file)
 	}
 	dirObj, dirErr = f.listedDir(ctx, store, at, dir)
 	_ = g.Wait()
@@ -149,6 +150,19 @@ func (f *FS) ask(ctx context.Context, store backend.Store, ref backend.Ref) (bac
 	if obj, ok := f.fromListing(ctx, store, ref); ok {
 		return obj, nil
 	}
+	over, alone, err := f.walks.alone(ctx, ref)
+	switch {
+	case err != nil:
+		return backend.Object{}, err
+	case !alone:
+		return f.ask(ctx, store, ref) // somebody has just been told
+	}
+	defer over()
+	return f.head(ctx, store, ref)
+}
+
+// head asks the store for one key.
+func (f *FS) head(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	stamp := f.entries.Stamp()
 	obj, err := store.Head(ctx, ref.Key)
 	switch {

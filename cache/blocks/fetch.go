@@ -22,6 +22,7 @@ const (
 type fetch struct {
 	object
 	ahead    bool        // counted by tempo, and its failure is of no interest to anybody
+	lone     bool        // of no stream: it says nothing about the tempo of one
 	granules []*granule  // contiguous; constant once begun
 	ended    func(error) // called once it is over, without locks
 
@@ -66,7 +67,7 @@ func (c *Cache) transfer(f *fetch) error {
 		reached := f.reached()
 		begun := c.tempo.now()
 		err := c.stream(f)
-		if err == nil && f.ahead && attempt == 1 {
+		if err == nil && f.ahead && !f.lone && attempt == 1 {
 			c.tempo.sample(begun, f.reached()-reached)
 		}
 		if err == nil || attempt == fetchAttempts || f.ctx.Err() != nil || !errors.Is(err, backend.ErrUnavailable) {

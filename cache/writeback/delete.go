@@ -10,7 +10,8 @@ import (
 
 // A batch gathers deletes of one bucket.
 type batch struct {
-	due     time.Time
+	begun   time.Time
+	due     time.Time // when no more are waited for
 	entries []*entry
 }
 
@@ -19,23 +20,22 @@ type batch struct {
 func (q *Queue) batchLocked(e *entry, now time.Time) time.Duration {
 	b := q.batches[e.ref.Bucket]
 	if b == nil {
-		b = &batch{due: now.Add(batchWindow)}
-		if q.drains > 0 {
-			b.due = now
-		}
+		b = &batch{begun: now}
 		q.batches[e.ref.Bucket] = b
 	}
 	if !e.batched {
 		e.batched = true
 		b.entries = append(b.entries, e)
+		b.due = now.Add(min(batchWindow, batchHold-now.Sub(b.begun)))
+	}
+	if q.drains > 0 {
+		b.due = now // sent as soon as all that are due are gathered
 	}
 	if len(b.entries) >= batchMax {
 		b.due = now
+		return q.flushBatchesLocked(now)
 	}
-	if d := b.due.Sub(now); d > 0 {
-		return d
-	}
-	return q.flushBatchesLocked(now)
+	return max(0, b.due.Sub(now))
 }
 
 // flushBatchesLocked starts the batches that have gathered long enough, as far as there are

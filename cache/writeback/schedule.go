@@ -14,7 +14,8 @@ const (
 	retryFirst  = time.Second
 	retryMax    = time.Minute
 	retryFatal  = 5 * time.Minute       // what does not go away by itself, but somebody may mend it
-	batchWindow = 20 * time.Millisecond // in which deletes of a bucket are gathered
+	batchWindow = 20 * time.Millisecond // behind the last delete of a bucket, in which the next is waited for
+	batchHold   = 2 * time.Second       // behind the first one, at most
 	batchMax    = 1000                  // keys; what S3 takes in one request
 	downAfter   = 3                     // failures in a row, of whatever keys, that count as the store being down
 )
@@ -121,6 +122,13 @@ func (q *Queue) startDueLocked(now time.Time) time.Duration {
 		return idle
 	}
 	wait := q.flushBatchesLocked(now)
+	wait = min(wait, q.startEntriesLocked(now))
+	return min(wait, q.flushBatchesLocked(now)) // with what was gathered now
+}
+
+// startEntriesLocked is startDueLocked but for the deletes, which it gathers.
+func (q *Queue) startEntriesLocked(now time.Time) time.Duration {
+	wait := idle
 	for len(q.due) > 0 && q.running < q.o.Workers {
 		e := q.due[0]
 		if d := e.due.Sub(now); d > 0 {
