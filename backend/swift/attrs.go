@@ -70,9 +70,13 @@ func wire(a backend.Attrs) (map[string]string, error) {
 }
 
 // contentType is the type of an object that is given none: Swift would choose one by the name,
-// by the table of its own machine.
+// by the table of its own machine. Markers of directories get the type that Swift's clients
+// know, in the place of s3fs's.
 func contentType(key string, header map[string]string) string {
 	if strings.HasSuffix(key, "/") {
+		if header["content-type"] == "application/x-directory" {
+			return dirType
+		}
 		return cmp.Or(header["content-type"], dirType)
 	}
 	return cmp.Or(header["content-type"], mime.TypeByExtension(path.Ext(key)), plainType)

@@ -77,6 +77,9 @@ func (o *options) cacheName(s source) string {
 
 // account tells apart whose buckets are meant.
 func (o *options) account(scheme string) []string {
+	if scheme == swiftScheme {
+		return o.identity()
+	}
 	id := []string{
 		strings.ToLower(strings.TrimRight(o.endpointOf(scheme), "/")),
 		cmp.Or(o.profile, os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE")),

@@ -72,7 +72,7 @@ func (j *job) explain(ctx context.Context, err error) error {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
-	for _, say := range []func(context.Context, error) *problem{j.time, j.local, j.vaults, j.keys, j.network, j.access} {
+	for _, say := range []func(context.Context, error) *problem{j.time, j.local, j.swiftProblem, j.vaults, j.keys, j.network, j.access} {
 		if p := say(ctx, err); p != nil {
 			return p.because(err)
 		}
@@ -113,6 +113,9 @@ func (j *job) local(_ context.Context, err error) *problem {
 
 // place is who answers for an S3 source.
 func (j *job) place() string {
+	if j.source.scheme == swiftScheme {
+		return redact(j.door())
+	}
 	if e := j.givenEndpoint(); e != "" {
 		return redact(e)
 	}

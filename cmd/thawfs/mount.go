@@ -20,8 +20,8 @@ func mountCommand(args []string) *cobra.Command {
 		Use:   "mount [flags] SOURCE MOUNTPOINT",
 		Short: "Mount a bucket, or all buckets of an account",
 		Long: `Shows SOURCE as the directory MOUNTPOINT, in the background once it serves.
-SOURCE is s3:// (all), s3://BUCKET, s3://BUCKET/PREFIX, glacier:// (all vaults),
-glacier://VAULT, local:DIR, local:DIR#BUCKET. Credentials are as of AWS tools.`,
+SOURCE is s3:// (all), s3://BUCKET/PREFIX, swift:// and glacier:// alike, local:DIR
+or local:DIR#BUCKET. Credentials are as of the tools of AWS or OpenStack.`,
 		Example: `  thawfs mount s3://photos /mnt/photos
   thawfs mount --endpoint http://localhost:9000 s3:// ~/objects
   thawfs mount --anonymous --region us-west-2 s3://some-open-data /mnt/data`,
@@ -49,6 +49,9 @@ func newJob(o *options, flags *pflag.FlagSet, positional []string, stderr io.Wri
 		return nil, err
 	}
 	if err := o.classes.check(s.scheme); err != nil {
+		return nil, err
+	}
+	if err := o.checkSwift(s); err != nil {
 		return nil, err
 	}
 	if _, err := o.recall.recall(); err != nil {
@@ -144,7 +147,7 @@ func self(args []string) string {
 // completeMount completes the schemes of SOURCE; then directories.
 func completeMount(_ *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 && !strings.Contains(word, ":") {
-		words := []string{"s3://\tS3 and compatible stores", "glacier://\tS3 Glacier vaults", "local:\ta store in a directory"}
+		words := []string{"s3://\tS3 and compatible stores", "swift://\tOpenStack Swift", "glacier://\tS3 Glacier vaults", "local:\ta store in a directory"}
 		if c, err := loadConfig(""); err == nil { // else mount will say why
 			for _, name := range c.names() {
 				words = append(words, name+":\tof the configuration")

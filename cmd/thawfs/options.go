@@ -13,6 +13,7 @@ type options struct {
 	// Where the objects are.
 	endpoint, region, profile string
 	anonymous                 bool
+	openstack                 openstackOptions
 	// Of a remote in a configuration file; there are no flags for them.
 	accessKey, secretKey, sessionToken string
 	config                             string // file instead of the usual ones
@@ -66,6 +67,7 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var(text{&o.region, "NAME"}, "region", "region of the buckets")
 	f.Var(text{&o.profile, "NAME"}, "profile", "profile of ~/.aws/config")
 	f.BoolVar(&o.anonymous, "anonymous", false, "send unsigned requests, for public buckets")
+	o.openstack.register(f)
 	f.Var(text{&o.cacheDir, "DIR"}, "cache-dir", "caches and pending uploads (~/.cache/thawfs)")
 	f.Var(&o.cacheSize, "cache-size", "disk space for what was read")
 	f.Var(&o.spoolSize, "spool-size", "disk space for pending uploads (half of free)")

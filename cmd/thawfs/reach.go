@@ -27,9 +27,18 @@ func (o *options) endpointOf(scheme string) string {
 // givenEndpoint is that of j's source.
 func (j *job) givenEndpoint() string { return j.endpointOf(j.source.scheme) }
 
+// door is the URL that answers first: of an S3 server, or where a cloud logs in.
+func (j *job) door() string {
+	if j.source.scheme == swiftScheme {
+		a, _ := j.swiftAuth() // what is wrong with it is told when it is used
+		return a.URL
+	}
+	return j.givenEndpoint()
+}
+
 // knock fails if nobody listens at the endpoint.
 func (j *job) knock(ctx context.Context) error {
-	if err := reach(ctx, j.givenEndpoint(), false); err != nil {
+	if err := reach(ctx, j.door(), false); err != nil {
 		if p := j.unreachable(err); p != nil {
 			return p.because(err)
 		}
@@ -39,7 +48,7 @@ func (j *job) knock(ctx context.Context) error {
 
 // network explains why the store did not answer.
 func (j *job) network(ctx context.Context, _ error) *problem {
-	err := reach(ctx, j.givenEndpoint(), true)
+	err := reach(ctx, j.door(), true)
 	if err == nil {
 		return nil
 	}

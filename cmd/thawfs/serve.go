@@ -36,6 +36,9 @@ func (j *job) open(ctx context.Context, log *slog.Logger) (backend.Service, erro
 	if j.source.scheme == "local" {
 		return local.New(j.source.dir, local.Options{})
 	}
+	if j.source.scheme == swiftScheme {
+		return j.openSwift(ctx, log)
+	}
 	if j.source.scheme == "glacier" {
 		root, err := j.cacheRoot(j.helper)
 		if err != nil {

@@ -12,18 +12,20 @@ import (
 //
 //	s3://                  all buckets of the account
 //	s3://BUCKET/PREFIX     one bucket, or what is below a prefix of it
+//	swift://               all containers of the account
+//	swift://CONTAINER/PREFIX
 //	glacier://             all vaults of the account, in its region
 //	glacier://VAULT/PREFIX one vault, or what is below a prefix of it
 //	local:DIR              all buckets of the store in a local directory
 //	local:DIR#BUCKET/PREFIX
 type source struct {
-	scheme string // s3, glacier or local
+	scheme string // s3, swift, glacier or local
 	dir    string // local: absolute
 	bucket string // empty: all of them
 	prefix string // empty or ends in "/"
 }
 
-const knownSources = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, glacier://, glacier://VAULT, local:DIR and local:DIR#BUCKET."
+const knownSources = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, swift:// and glacier:// alike, local:DIR and local:DIR#BUCKET."
 
 // String is the canonical spelling: equal sources are spelled equally.
 func (s source) String() string {
@@ -53,9 +55,11 @@ func parseSource(arg string) (source, error) {
 	case !found && arg != "":
 		return source{}, usage(fmt.Sprintf("the source %q has no scheme", arg), maybe(guess(arg))+knownSources)
 	case strings.EqualFold(scheme, "s3"):
-		return parseAWS("s3", rest, arg)
+		return parseRemote("s3", rest, arg)
+	case strings.EqualFold(scheme, swiftScheme):
+		return parseRemote(swiftScheme, rest, arg)
 	case strings.EqualFold(scheme, "glacier"):
-		return parseAWS("glacier", rest, arg)
+		return parseRemote("glacier", rest, arg)
 	case strings.EqualFold(scheme, "local"):
 		return parseLocal(rest)
 	case scheme == "http" || scheme == "https":
@@ -75,7 +79,7 @@ func guess(arg string) string {
 
 func maybe(s string) string { return "Did you mean " + s + "? " }
 
-func parseAWS(scheme, rest, arg string) (source, error) {
+func parseRemote(scheme, rest, arg string) (source, error) {
 	in, ok := strings.CutPrefix(rest, "//")
 	switch {
 	case !ok:
@@ -83,11 +87,18 @@ func parseAWS(scheme, rest, arg string) (source, error) {
 			"Did you mean "+scheme+"://"+strings.TrimLeft(rest, "/")+"?")
 	case strings.Contains(in, "@"):
 		return source{}, usage("credentials do not belong into the source: everybody can see it in the list of mounts",
-			"Put them into the environment or into a profile of ~/.aws/credentials and use --profile.")
+			whereCredentials(scheme))
 	}
 	s := source{scheme: scheme}
 	err := s.within(in, arg)
 	return s, err
+}
+
+func whereCredentials(scheme string) string {
+	if scheme == swiftScheme {
+		return "Put them into the environment or into clouds.yaml and use --os-cloud."
+	}
+	return "Put them into the environment or into a profile of ~/.aws/credentials and use --profile."
 }
 
 func parseLocal(rest string) (source, error) {

@@ -28,6 +28,8 @@ func TestParseSource(t *testing.T) {
 		{"glacier://", source{scheme: "glacier"}, "glacier://"},
 		{"Glacier://tapes", source{scheme: "glacier", bucket: "tapes"}, "glacier://tapes"},
 		{"glacier://tapes/2012", source{scheme: "glacier", bucket: "tapes", prefix: "2012/"}, "glacier://tapes/2012"},
+		{"swift://", source{scheme: "swift"}, "swift://"},
+		{"Swift://photos/2024", source{scheme: "swift", bucket: "photos", prefix: "2024/"}, "swift://photos/2024"},
 		{"local:/srv/store", source{scheme: "local", dir: "/srv/store"}, "local:/srv/store"},
 		{"local:/srv//store/../x/", source{scheme: "local", dir: "/srv/x"}, "local:/srv/x"},
 		{"local:rel", source{scheme: "local", dir: filepath.Join(wd, "rel")}, "local:" + filepath.Join(wd, "rel")},
@@ -47,7 +49,7 @@ func TestParseSource(t *testing.T) {
 }
 
 func TestSourcesThatAreWrong(t *testing.T) {
-	const known = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, glacier://, glacier://VAULT, local:DIR and local:DIR#BUCKET."
+	const known = "Known sources are s3://, s3://BUCKET, s3://BUCKET/PREFIX, swift:// and glacier:// alike, local:DIR and local:DIR#BUCKET."
 	for _, tt := range []struct{ arg, want string }{
 		{"", `thawfs: the source "" is of a kind that thawfs does not know.` + "\n" + known},
 		{"photos", `thawfs: the source "photos" has no scheme.` + "\nDid you mean s3://photos? " + known},
@@ -57,8 +59,13 @@ func TestSourcesThatAreWrong(t *testing.T) {
 		{"s3:///a", `thawfs: the source "s3:///a" has a prefix but no bucket.` + "\n" + known},
 		{"glacier:tapes", `thawfs: the source "glacier:tapes" lacks the two slashes.` + "\nDid you mean glacier://tapes?"},
 		{"local:", `thawfs: the source "local:" names no directory.` + "\nWrite local:DIR; the directory is created if it does not exist."},
-		{"swift://x", `thawfs: the source "swift://x" is of a kind that thawfs does not know.` + "\n" + known},
-		{"swift://u:secret@h/x", `thawfs: the source "swift://***@h/x" is of a kind that thawfs does not know.` + "\n" + known},
+		{"gopher://x", `thawfs: the source "gopher://x" is of a kind that thawfs does not know.` + "\n" + known},
+		{"gopher://u:secret@h/x", `thawfs: the source "gopher://***@h/x" is of a kind that thawfs does not know.` + "\n" + known},
+		{"swift:photos", `thawfs: the source "swift:photos" lacks the two slashes.` + "\nDid you mean swift://photos?"},
+		{
+			"swift://u:secret@h/x", "thawfs: credentials do not belong into the source: everybody can see it in the list of mounts.\n" +
+				"Put them into the environment or into clouds.yaml and use --os-cloud.",
+		},
 		{
 			"https://s3.example.com/photos", "thawfs: a source is not a URL of the web.\n" +
 				"Name the bucket as s3://BUCKET and the server with --endpoint https://HOST.",
