@@ -172,6 +172,11 @@ func getxattr(ctx context.Context, n xattrNode, name string, dest []byte) (uint3
 			value, ok = n.jobXattr(strings.TrimPrefix(name, thawfsPrefix))
 		}
 		if !ok {
+			if value, ok, err = inspect(ctx, n, strings.TrimPrefix(name, thawfsPrefix)); err != nil {
+				return 0, err
+			}
+		}
+		if !ok {
 			return 0, syscall.ENODATA
 		}
 		return reply([]byte(value), dest)

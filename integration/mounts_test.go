@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,21 +18,35 @@ import (
 	"github.com/thawfs/thawfs/backend"
 	"github.com/thawfs/thawfs/backend/local"
 	"github.com/thawfs/thawfs/backend/s3"
+	"github.com/thawfs/thawfs/backend/swift"
 	"github.com/thawfs/thawfs/fs"
 	"github.com/thawfs/thawfs/integration/servers"
 )
 
-// drivers are the stores that every test of tools runs over.
+// drivers are the stores that every test of tools runs over. A slow one runs but a few of them
+// in short runs.
 var drivers = []struct {
 	name string
+	slow bool
 	open func(t *testing.T) backend.Service
 }{
-	{"local", func(t *testing.T) backend.Service {
+	{"local", false, func(t *testing.T) backend.Service {
 		s, err := local.New(t.TempDir(), local.Options{NoSync: true})
 		must(t, err)
 		return s
 	}},
-	{"s3", func(t *testing.T) backend.Service { return openS3(t, servers.MinIO(t)) }},
+	{"s3", false, func(t *testing.T) backend.Service { return openS3(t, servers.MinIO(t)) }},
+	{"swift", true, func(t *testing.T) backend.Service { return openSwift(t, servers.Swift(t)) }},
+}
+
+// shortOnSlow are the tests that run over slow drivers in short runs too.
+var shortOnSlow = []string{"TestRestic"}
+
+func openSwift(t *testing.T, at servers.SwiftAccount) backend.Service {
+	t.Helper()
+	s, err := swift.New(t.Context(), swift.Options{Auth: swift.Auth{URL: at.AuthURL, User: at.User, Password: at.Key}})
+	must(t, err)
+	return s
 }
 
 func openS3(t *testing.T, at servers.S3) backend.Service {
@@ -47,8 +62,12 @@ func openS3(t *testing.T, at servers.S3) backend.Service {
 func onMounts(t *testing.T, test func(t *testing.T, m *mounted)) {
 	t.Parallel()
 	for _, d := range drivers {
+		short := slices.Contains(shortOnSlow, t.Name())
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
+			if d.slow && testing.Short() && !short {
+				t.Skip("thousands of requests to a server that is written in Python: make test-slow runs it")
+			}
 			test(t, mount(t, d.open(t)))
 		})
 	}

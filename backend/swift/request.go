@@ -95,6 +95,9 @@ func (s *Service) once(ctx context.Context, sess session, r request) (*http.Resp
 	} else if r.method == http.MethodPut || r.method == http.MethodPost {
 		req.Body, req.ContentLength = http.NoBody, 0
 	}
+	// Swift sends a chunk behind the headers of an answer that has no body, which spoils the
+	// connection for others.
+	req.Close = r.method == http.MethodHead && r.key == ""
 	client := s.client
 	if r.patient {
 		client = s.patient
