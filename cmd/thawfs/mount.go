@@ -20,8 +20,8 @@ func mountCommand(args []string) *cobra.Command {
 		Use:   "mount [flags] SOURCE MOUNTPOINT",
 		Short: "Mount a bucket, or all buckets of an account",
 		Long: `Shows SOURCE as the directory MOUNTPOINT, in the background once it serves.
-SOURCE is s3:// (all), s3://BUCKET/PREFIX, swift:// and glacier:// alike, local:DIR
-or local:DIR#BUCKET. Credentials are as of the tools of AWS or OpenStack.`,
+SOURCE is s3:// (all), s3://BUCKET/PREFIX, swift:// and glacier:// alike, or
+local:DIR, local:DIR#BUCKET. Credentials are as of AWS's or OpenStack's tools.`,
 		Example: `  thawfs mount s3://photos /mnt/photos
   thawfs mount --endpoint http://localhost:9000 s3:// ~/objects
   thawfs mount --anonymous --region us-west-2 s3://some-open-data /mnt/data`,
