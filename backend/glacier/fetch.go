@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -167,4 +168,19 @@ func (s *Store) forgetFetched(id string) error {
 		}
 		return nil
 	})
+}
+
+// Holds reports whether a file has exactly the bytes of the archive that key shows, by the hash
+// in the catalogue: whether it need not be fetched.
+func (s *Store) Holds(ctx context.Context, key string, file *os.File) (bool, error) {
+	r, err := s.record(ctx, key)
+	if err != nil {
+		return false, s.fail(ctx, "compare", key, err)
+	}
+	info, err := file.Stat()
+	if err != nil || info.Size() != r.size || r.size > 0 && !r.hashed {
+		return false, err
+	}
+	leaves, err := leavesOf(stopReader{ctx, io.NewSectionReader(file, 0, r.size)}, func([]byte) {})
+	return err == nil && (r.size == 0 || rootOf(leaves) == r.hash), err
 }

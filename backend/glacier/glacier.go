@@ -187,3 +187,6 @@ func (l *keyLocks) lock(ctx context.Context, key string) (unlock func(), err err
 		}
 	}
 }
+
+// Dir is where the catalogues are.
+func (s *Service) Dir() string { return s.o.Dir }

@@ -70,7 +70,7 @@ or a store in a local directory.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagProblem(cmd, err)
 	})
-	root.AddCommand(mountCommand(args), umountCommand(), lsCommand(), restoreCommand(), statusCommand(),
+	root.AddCommand(mountCommand(args), umountCommand(), lsCommand(), restoreCommand(), inventoryCommand(), statusCommand(),
 		topCommand(), flushCommand(), cacheCommand(), logCommand(), configCommand(), doctorCommand(), demoCommand(args), versionCommand())
 	return root
 }

@@ -30,7 +30,7 @@ const (
 )
 
 func restoreCommand() *cobra.Command {
-	r := &restorer{}
+	r := &restorer{exodus: newExodusFlags()}
 	cmd := &cobra.Command{
 		Use:   "restore [flags] PATH...",
 		Short: "Bring archived files back",
@@ -38,13 +38,20 @@ func restoreCommand() *cobra.Command {
 them. What is readable or on its way is not asked for again: after Ctrl-C, which
 leaves at once, or a restart the same command goes on where it was.
 
+With --to it empties a vault that need not be mounted: PATH is glacier://VAULT.
+Each archive is verified, and each day asks for --daily more.
+
 Exit code 0: all is readable; 75: some is not yet (in a dry run: not readable);
 77: the budget of the day refused some; 1: something else went wrong.`,
 		Example: `  thawfs restore -r --dry-run /mnt/photos/2019    what it would take
   thawfs restore -r --wait=12h /mnt/photos/2019
   find /mnt/photos -name '*.raw' -print0 | thawfs restore --files-from -
+  thawfs restore -r --wait glacier://tapes --to /srv/tapes
   rustic restore --warm-up-command 'thawfs restore --wait %path'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if r.exodus.to != "" {
+				return r.exodus.run(cmd, r.req, args)
+			}
 			r.stdin, r.stdout, r.stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return r.run(cmd.Context(), args)
 		},
@@ -62,6 +69,7 @@ Exit code 0: all is readable; 75: some is not yet (in a dry run: not readable);
 	f.BoolVar(&r.json, "json", false, "lines of JSON: objects, progress, result")
 	f.Var(&r.style, "progress", "auto, none, or rustic (lines for its warm-up)")
 	r.style = choice{"auto", []string{"auto", "none", "rustic"}}
+	r.exodus.register(f)
 	return cmd
 }
 
@@ -71,6 +79,7 @@ type restorer struct {
 	filesFrom string
 	json      bool
 	style     choice
+	exodus    *exodusFlags
 
 	stdin          io.Reader
 	stdout, stderr io.Writer

@@ -200,3 +200,14 @@ func (s *Server) deleteNotifications(q *request) (answer, *problem) {
 	q.vault.topic, q.vault.events = "", nil
 	return answer{status: http.StatusNoContent}, nil
 }
+
+// Make makes a vault, as another client may have.
+func (s *Server) Make(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Now().UTC()
+	s.tickLocked(now)
+	if _, err := s.createVault(&request{vaultName: name, now: now}); err != nil {
+		panic("glaciertest: " + err.message)
+	}
+}
