@@ -39,7 +39,7 @@ func newClient(ctx context.Context, o Options, log *slog.Logger) (*awsglacier.Cl
 		}
 	}
 	opts := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(wrapClient(o, transport())),
+		config.WithHTTPClient(transport()),
 		config.WithRetryer(newRetryer),
 		config.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
 			log.Debug("sdk", slog.String("remark", fmt.Sprintf(format, v...)))
@@ -64,6 +64,9 @@ func newClient(ctx context.Context, o Options, log *slog.Logger) (*awsglacier.Cl
 			return nil, ctx.Err()
 		}
 		return nil, fmt.Errorf("%w: %s", backend.ErrCredentials, err)
+	}
+	if o.Wrap != nil {
+		cfg.HTTPClient = wrapped{o.Wrap(unwrapped{cfg.HTTPClient})}
 	}
 	return awsglacier.NewFromConfig(cfg, func(c *awsglacier.Options) {
 		if o.Endpoint != "" {
@@ -103,14 +106,7 @@ func neverAgain(err error) aws.Ternary {
 // a job that is paid for, whether or not its answer arrives here.
 func oneAttempt(o *awsglacier.Options) { o.RetryMaxAttempts = 1 }
 
-// wrapClient lays the tests' hook around an HTTP client.
-func wrapClient(o Options, c *awshttp.BuildableClient) aws.HTTPClient {
-	if o.Wrap == nil {
-		return c
-	}
-	return wrapped{o.Wrap(unwrapped{c})}
-}
-
+// The tests' hook lies around the SDK's HTTP client.
 type (
 	unwrapped struct{ c aws.HTTPClient }
 	wrapped   struct{ rt http.RoundTripper }

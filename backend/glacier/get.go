@@ -76,7 +76,8 @@ func (b *nodeReader) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		from := b.off / mib
-		to := nodeAt(from, readNode, leafCount(b.rec.size))
+		limit := min(readNode, ceilPower(leafCount(b.end-from*mib)))
+		to := nodeAt(from, limit, leafCount(b.rec.size))
 		node, err := b.store.node(b.ctx, b.job, b.rec, from, to)
 		if err != nil {
 			b.err = b.store.fail(b.ctx, "get", b.key, err)

@@ -38,9 +38,12 @@ type sending struct {
 // uploadParts uploads c in parts of one size. Parts that the service has already, of an
 // attempt that was interrupted, are recognized by their hashes and not sent again.
 func (s *Store) uploadParts(ctx context.Context, key, about string, c *content, r *record) error {
-	up, have, err := s.beginParts(ctx, key, about, c)
+	up, have, err := s.beginParts(ctx, key, about, c, r.attrs.Meta["mtime"] == "")
 	if err != nil {
 		return err
+	}
+	if up.About != about {
+		r.mtime = decode(up.About).mtime
 	}
 	g, sub := errgroup.WithContext(ctx)
 	g.SetLimit(partsAtOnce)
@@ -78,13 +81,13 @@ func (c *content) node(off, n int64) sum {
 }
 
 // beginParts finds the unfinished upload of these bytes, with the hashes of its parts by their
-// first byte, or begins one.
-func (s *Store) beginParts(ctx context.Context, key, about string, c *content) (sending, map[int64][]string, error) {
+// first byte, or begins one. With anyTime its description may tell another time.
+func (s *Store) beginParts(ctx context.Context, key, about string, c *content, anyTime bool) (sending, map[int64][]string, error) {
 	up, found, err := s.sending(key)
 	if err != nil {
 		return up, nil, err
 	}
-	if found && up.Size == c.body.Size() && up.Root == c.root.String() && up.About == about {
+	if found && up.Size == c.body.Size() && up.Root == c.root.String() && (anyTime || up.About == about) {
 		have, err := s.listParts(ctx, up.ID)
 		if err == nil || !errors.Is(translate(ctx, err), backend.ErrNotExist) {
 			return up, have, err
