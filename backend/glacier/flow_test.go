@@ -199,14 +199,14 @@ func (c *cutter) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestUploadGoesOnWhereItEnded cuts an upload in parts and lets another process finish it.
 func TestUploadGoesOnWhereItEnded(t *testing.T) {
 	w := newWorld(t)
-	s, v := w.vault()
+	s, _ := w.vault()
 	data := noise(6<<20 + 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	body := io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
 	cut := &cutter{match: "PUT /-/vaults/v/multipart-uploads/"}
 	cut.left.Store(3)
 	w.wrap = func(rt http.RoundTripper) http.RoundTripper { cut.RoundTripper = rt; return cut }
-	s, v = w.again(s, "v")
+	s, v := w.again(s, "v")
 	time.AfterFunc(2*time.Second, cancel) // the SDK tries on
 	if _, err := v.Put(ctx, "large", body, backend.PutOptions{}); err == nil {
 		t.Fatal("a Put whose wire is cut succeeded")

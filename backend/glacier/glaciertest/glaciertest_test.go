@@ -207,7 +207,9 @@ func TestJobs(t *testing.T) {
 	bulk := c.job(get + `,"Tier":"Bulk"}`)
 	c.srv.LimitRetrievals(0)
 	whole, part := c.job(get+`}`), c.job(get+`,"RetrievalByteRange":"1048576-2097151","SNSTopic":"arn:own"}`)
-	out := func(job string, headers ...string) reply { return c.call("GET", "vaults/v/jobs/"+job+"/output", "", headers...) }
+	out := func(job string, headers ...string) reply {
+		return c.call("GET", "vaults/v/jobs/"+job+"/output", "", headers...)
+	}
 	c.wants("output of a running job", out(whole), 400, invalid)
 	c.now = c.now.Add(4*time.Hour + time.Minute)
 	if r := c.wants("the whole", out(whole), 200, ""); r.body != string(data) || r.header.Get("X-Amz-Sha256-Tree-Hash") != glaciertest.TreeHash(data) {
