@@ -84,6 +84,29 @@ func TestRenameOfAnOpenStoredFileKeepsItsWriter(t *testing.T) {
 	})
 }
 
+// Attributes that were committed with the bytes of before go along with the copy.
+func TestRenameCarriesWhatSyncWaitsFor(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := open(t, newShelf())
+		w.Start()
+		f, err := w.OpenFile(ref("old"), OpenOptions{Truncate: true})
+		w.ok(err)
+		w.ok(f.Commit(attrsOf("first")))
+		w.ok(f.Sync(t.Context()))
+		obj, ok := f.Stored()
+		if !ok {
+			t.Fatal("the content is not stored")
+		}
+		w.ok(f.Commit(attrsOf("second")))
+		w.ok(w.Rename(t.Context(), ref("old"), ref("new"), obj))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		w.ok(f.Sync(ctx))
+		w.ok(f.Close())
+		w.close()
+	})
+}
+
 func TestArchivedSourceIsRefusedBeforeAnything(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := open(t, newShelf())
