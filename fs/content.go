@@ -116,6 +116,9 @@ func (n *fileNode) leave() error {
 	n.keepAttrsLocked()
 	n.file, n.reader, n.detached, n.unhold = nil, nil, nil, nil
 	n.mode, n.backing, n.mtimeSet = modeNone, 0, false
+	if file != nil {
+		n.kept = pages{}
+	}
 	n.mu.Unlock()
 	n.fs.tree.Lock()
 	n.mu.Lock()
@@ -233,7 +236,6 @@ func (n *fileNode) write(ref backend.Ref, file *writeback.File) {
 	n.enter(ref, file)
 	n.mu.Lock()
 	n.writers++
-	n.kept = ""
 	n.mu.Unlock()
 }
 

@@ -47,7 +47,7 @@ type fileNode struct {
 	writers int        // those that may write. Guarded by mu
 	mode    kernelMode // guarded by mu
 	backing uint64     // inode number of the file that the kernel reads itself. Guarded by mu
-	kept    string     // ETag of what the kernel's page cache may hold. Guarded by mu
+	kept    pages      // what the kernel's page cache may hold. Guarded by mu
 }
 
 var (

@@ -17,7 +17,8 @@ import (
 
 // kernelMode is how the kernel treats an inode while it is open. It cannot mix its own
 // page cache with passthrough on one inode (an open that tries fails with EIO), so the
-// first open decides and direct I/O serves what fits neither.
+// first open decides. Direct I/O, which overrides passthrough in an open that has both,
+// serves what fits neither.
 type kernelMode uint8
 
 const (
@@ -33,6 +34,7 @@ type handle struct {
 	file  *writeback.File // a writer's reference; nil for readers
 	local *os.File        // a cached object that the kernel reads itself; nil otherwise
 	fd    int             // for passthrough
+	sync  bool            // opened with O_SYNC or O_DSYNC: each write is followed by an fsync
 }
 
 // A passHandle is a handle that the kernel may serve by itself. go-fuse registers any
@@ -42,6 +44,29 @@ type passHandle struct{ *handle }
 
 func (h passHandle) PassthroughFd() (int, bool) { return h.fd, true }
 
+// Lseek finds data and holes of the file that the kernel reads by itself.
+func (h passHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	if h.fd < 0 {
+		return h.handle.Lseek(ctx, off, whence)
+	}
+	at, err := unix.Seek(h.fd, int64(off), int(whence))
+	errno, _ := toErrno(err)
+	return uint64(at), errno
+}
+
+// Lseek says of other files that all is data: what the kernel holds in its cache may fill a
+// hole that we see.
+func (h *handle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	size := uint64(h.n.attrs().size)
+	switch {
+	case off >= size:
+		return 0, syscall.ENXIO
+	case whence == unix.SEEK_HOLE:
+		return size, 0
+	}
+	return off, 0
+}
+
 var (
 	_ fusefs.FileReader          = (*handle)(nil)
 	_ fusefs.FileWriter          = (*handle)(nil)
@@ -50,6 +75,7 @@ var (
 	_ fusefs.FileReleaser        = (*handle)(nil)
 	_ fusefs.FileAllocater       = (*handle)(nil)
 	_ fusefs.FilePassthroughFder = passHandle{}
+	_ fusefs.FileLseeker         = passHandle{}
 )
 
 func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
@@ -65,7 +91,7 @@ func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 }
 
 func (n *fileNode) open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, error) {
-	h := &handle{n: n}
+	h := &handle{n: n, sync: syncs(flags)}
 	by := callerOf(ctx, flags)
 	truncate := flags&syscall.O_TRUNC != 0
 	if !truncate {
@@ -89,6 +115,11 @@ func (n *fileNode) open(ctx context.Context, flags uint32) (fusefs.FileHandle, u
 	return fh, fuseFlags, nil
 }
 
+// syncs reports whether a file is opened to have each write stored before it returns.
+func syncs(flags uint32) bool {
+	return flags&syscall.O_DSYNC != 0 && flags&syscall.O_ACCMODE != syscall.O_RDONLY // O_SYNC has the bit too
+}
+
 // settle decides how the kernel is to treat a new handle of n.
 func (n *fileNode) settle(h *handle) (fusefs.FileHandle, uint32) {
 	fd, local := n.passFd()
@@ -97,7 +128,7 @@ func (n *fileNode) settle(h *handle) (fusefs.FileHandle, uint32) {
 	ino, ok := fileIno(fd)
 	ok = ok && n.fs.passthrough.Load()
 	switch {
-	case n.mode == modeNone && ok:
+	case n.mode == modeNone && ok && !h.sync:
 		n.mode, n.backing = modePass, ino
 	case n.mode == modeNone:
 		n.mode = modeCached
@@ -106,27 +137,41 @@ func (n *fileNode) settle(h *handle) (fusefs.FileHandle, uint32) {
 	}
 	if n.mode == modePass {
 		h.fd, h.local = fd, local
+		if h.sync { // what the kernel writes alone, we cannot store
+			return passHandle{h}, fuse.FOPEN_DIRECT_IO
+		}
 		return passHandle{h}, 0
 	}
 	if local != nil {
 		_ = local.Close() // never used
 	}
 	if n.mode == modeMixed {
-		return h, fuse.FOPEN_DIRECT_IO
+		h.fd = -1
+		return passHandle{h}, fuse.FOPEN_DIRECT_IO
 	}
 	return h, n.keepCacheLocked()
 }
 
-// keepCacheLocked lets the kernel keep its pages if they are of the version now opened.
+// pages says of what content the kernel's page cache of a file is.
+type pages struct {
+	etag string          // of a version in the store, or
+	file *writeback.File // staged
+}
+
+// keepCacheLocked lets the kernel keep its pages if they are of the content now opened. All
+// writes go through them, so those of staged content are right as long as it is open. To drop
+// them would even do harm: between a write to a page and its request, they are the only place
+// with the new bytes.
 func (n *fileNode) keepCacheLocked() uint32 {
-	if n.file != nil || n.detached != nil || n.obj.ETag == "" {
-		n.kept = ""
-		return 0
+	now := pages{file: n.file}
+	if n.file == nil && n.detached == nil {
+		now.etag = n.obj.ETag
 	}
-	if n.kept == n.obj.ETag {
+	keep := now == n.kept && now != pages{}
+	n.kept = now
+	if keep {
 		return fuse.FOPEN_KEEP_CACHE
 	}
-	n.kept = n.obj.ETag
 	return 0
 }
 
@@ -199,6 +244,9 @@ func (h *handle) Write(ctx context.Context, data []byte, off int64) (uint32, sys
 		return 0, h.n.fs.errno("write", ref, err)
 	}
 	h.n.writtenBy(ctx)
+	if h.sync {
+		return uint32(m), h.Fsync(ctx, 0)
+	}
 	return uint32(m), 0
 }
 
@@ -248,29 +296,6 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 	return 0
 }
 
-// Allocate reserves or punches in the staged file as its file system does it.
-func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) syscall.Errno {
-	h.n.mu.Lock()
-	file := h.n.file
-	h.n.mu.Unlock()
-	if file == nil {
-		return syscall.EBADF
-	}
-	if fd, ok := file.Fd(); ok {
-		errno, _ := toErrno(unix.Fallocate(fd, mode, int64(off), int64(size)))
-		return errno
-	}
-	have, _, _ := file.Stat()
-	if mode != 0 {
-		return syscall.EOPNOTSUPP
-	}
-	if end := int64(off + size); end > have {
-		errno, _ := toErrno(file.Truncate(ctx, end))
-		return errno
-	}
-	return 0
-}
-
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // Create makes a file and opens it. It is in the store some time after its first close.
@@ -281,7 +306,7 @@ func (d *dirNode) Create(ctx context.Context, name string, flags, mode uint32, o
 		at.Key += name
 		return nil, nil, 0, d.fs.errno("create", at, err)
 	}
-	h := &handle{n: n, file: file}
+	h := &handle{n: n, file: file, sync: syncs(flags)}
 	inode := d.addFile(ctx, n, out)
 	fh, fuseFlags := n.settle(h)
 	return inode, fh, fuseFlags, 0

@@ -18,12 +18,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv("FS_TEST_MAP"); path != "" {
-		if err := mapAndWrite(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for name, run := range childParts() {
+		if path := os.Getenv(name); path != "" {
+			if err := run(path); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	os.Exit(m.Run())
 }

@@ -83,6 +83,9 @@ func (f *FS) fuseOptions() *fusefs.Options {
 		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 |
 			fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO,
 		EnableSymlinkCaching: true,
+		// Left alone, the kernel drops its pages whenever a file's time has changed, as each write
+		// changes it, and with them what is written at that moment. Opens say what may stay.
+		ExplicitDataCacheControl: true,
 		PanicHandler: func(v any) fuse.Status {
 			f.log.Error("panic in a request", slog.Any("panic", v))
 			return fuse.EIO

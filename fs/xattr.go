@@ -35,8 +35,11 @@ func virtualXattr(name string, obj backend.Object) (value string, ok bool) {
 // xattrErrno refuses the kinds of names that no object can keep. The kernel asks for
 // capabilities and ACLs often; "not supported" makes cp and rsync use chmod instead.
 func xattrErrno(name string) syscall.Errno {
-	if !strings.HasPrefix(name, "user.") {
+	switch short, ok := strings.CutPrefix(name, "user."); {
+	case !ok:
 		return syscall.EOPNOTSUPP
+	case short == "":
+		return syscall.EINVAL
 	}
 	return 0
 }

@@ -43,6 +43,7 @@ var rooms = []struct {
 		"std", "backend", "cache/record", "github.com/hashicorp/golang-lru/v2/simplelru", "go.etcd.io/bbolt",
 		"go.etcd.io/bbolt/errors", "golang.org/x/sync/", "golang.org/x/sys/unix", "github.com/minio/crc64nvme",
 	}},
+	{"fs/fstest/fsx", []string{"std", "golang.org/x/sys/unix"}},
 	{"fs/fstest", []string{"std", "backend", "backend/local", "pgregory.net/rapid", "github.com/google/go-cmp/cmp"}},
 	{"fs/recall", []string{"std", "backend", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/sync/"}},
 	{"fs", []string{
