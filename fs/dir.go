@@ -126,10 +126,11 @@ func (d *dirNode) store(ctx context.Context) (backend.Store, backend.Ref, error)
 
 // Lookup finds a name, and the node that is already known for it.
 func (d *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
+	at, _ := d.ref()
+	at.Key += name
+	d.fs.swaps.wait(ctx, at)
 	fd, err := d.resolve(ctx, name)
 	if err != nil {
-		at, _ := d.ref()
-		at.Key += name
 		return nil, d.fs.errno("lookup", at, err)
 	}
 	return d.child(ctx, name, fd, out), 0
@@ -233,6 +234,7 @@ func (f *FS) makeDir(ctx context.Context, ref backend.Ref, attrs backend.Attrs) 
 	}
 	switch {
 	case err == nil:
+		f.queue.Made(ref, obj)
 		f.entries.Set(ref, obj)
 		f.index.Stored(ref, obj)
 	case errors.Is(err, backend.ErrChanged):

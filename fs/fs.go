@@ -118,14 +118,16 @@ type FS struct {
 	recall  *recall.Manager
 	bringer *bringer
 	root    fusefs.InodeEmbedder
-	notices sync.WaitGroup // notes to the kernel that are on their way
-	fetches *fetches       // of what was waited for
+	notices sync.WaitGroup     // notes to the kernel that are on their way, and what a crash left half done
+	quit    context.CancelFunc // ends the latter
+	fetches *fetches           // of what was waited for
 	inos    inoTable
 	born    time.Time // times of directories that have none
 
 	stores storeTable
 	levels levels
 	walks  *walks
+	swaps  swapTable
 	temps  tempSeq
 	// passthrough is set when the kernel can read and write local files by itself.
 	passthrough atomic.Bool
@@ -149,12 +151,16 @@ func New(o Options) (*FS, error) {
 	}
 	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}}
 	f.stores.service = o.Service
+	f.swaps.dir, f.swaps.busy = filepath.Join(o.CacheDir, "exchanges"), map[backend.Ref]chan struct{}{}
 	f.root = f.newRoot()
 	f.walks = newWalks(f)
 	if err := f.openCaches(); err != nil {
 		return nil, errors.Join(err, f.closeCaches(context.Background()))
 	}
 	f.queue.Start()
+	ctx, quit := context.WithCancel(context.Background())
+	f.quit = quit
+	f.notices.Go(func() { f.finishExchanges(ctx) })
 	return f, nil
 }
 
@@ -167,7 +173,7 @@ func (f *FS) openCaches() (err error) {
 		return err
 	}
 	// From here on the cache directory is ours: the queue has locked it.
-	if err = errors.Join(os.RemoveAll(dir("tmp")), os.Mkdir(dir("tmp"), 0o700)); err != nil {
+	if err = errors.Join(os.RemoveAll(dir("tmp")), os.Mkdir(dir("tmp"), 0o700), os.MkdirAll(f.swaps.dir, 0o700)); err != nil {
 		return err
 	}
 	if f.blocks, err = blocks.New(blocks.Options{
@@ -213,6 +219,9 @@ func (f *FS) closeCaches(ctx context.Context) error {
 		f.bringer.close()
 	}
 	f.walks.close()
+	if f.quit != nil {
+		f.quit()
+	}
 	f.notices.Wait()
 	if f.fetches != nil {
 		f.fetches.close()

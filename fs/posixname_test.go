@@ -163,6 +163,18 @@ func removeCases() (cases []posixCase) {
 			p.Errorf("%d links of a removed directory", st.Nlink)
 		}
 		p.ok(unix.Close(fd))
+	}}, posixCase{"a directory that is made anew", func(p *posix) {
+		for i := range 5 {
+			p.mkdir("d", 0o711, 0, 0)
+			p.ok(unix.Rename(p.at("d"), p.at("e")))
+			p.mkdir("d", 0o700, i, i)
+			p.ok(unix.Setxattr(p.at("d"), "user.a", []byte("v"), 0))
+			p.ok(unix.Rmdir(p.at("d")))
+			p.ok(unix.Rmdir(p.at("e")))
+			if p.m != nil {
+				p.m.drain()
+			}
+		}
 	}}, posixCase{"unlink through a link", func(p *posix) {
 		p.mkdir("d", 0o755, 0, 0)
 		p.ok(unix.Symlink("d", p.at("l")))

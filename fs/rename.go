@@ -12,7 +12,12 @@ import (
 	"github.com/thawfs/thawfs/backend"
 )
 
-const renameNoReplace = 1 // RENAME_NOREPLACE of renameat2(2); the only flag that is understood
+// The flags of renameat2(2) that are understood. A whiteout is of use to stacked file systems
+// alone, which an object store cannot carry.
+const (
+	renameNoReplace = 1
+	renameExchange  = 2
+)
 
 // Rename moves a file or a directory with all below it within a bucket. Between buckets
 // it answers EXDEV, on which mv copies.
@@ -21,24 +26,23 @@ func (d *dirNode) Rename(ctx context.Context, name string, newParent fusefs.Inod
 	if !ok {
 		return syscall.EPERM // the root of all buckets
 	}
-	if flags&^uint32(renameNoReplace) != 0 {
+	if flags&^uint32(renameNoReplace|renameExchange) != 0 || flags == renameNoReplace|renameExchange {
 		return syscall.EINVAL
 	}
 	r, err := d.plan(ctx, name, to, newName)
 	if err != nil {
 		return d.fs.errno("rename", r.from, err)
 	}
-	if errno := r.check(ctx, flags); errno != 0 {
-		return errno
-	}
-	if r.from == r.to {
-		return 0
-	}
-	r.stamp(ctx)
-	if r.src.dir {
-		err = r.dir(ctx)
+	if flags&renameExchange != 0 {
+		err = r.exchange(ctx)
 	} else {
-		err = r.file(ctx)
+		if errno := r.check(ctx, flags); errno != 0 {
+			return errno
+		}
+		if r.from == r.to {
+			return 0
+		}
+		err = r.replace(ctx)
 	}
 	if err != nil {
 		errno := d.fs.errno("rename", r.from, err)
@@ -62,6 +66,17 @@ type renaming struct {
 	src, dst       found
 	replaces       bool        // dst exists
 	from, to       backend.Ref // of directories with a "/" at the end
+
+	swaps bool          // a step of an exchange: no name is replaced, and
+	child *fusefs.Inode // is the node that moves, nil if none is known
+}
+
+// node is that of what is renamed, nil if the kernel does not know it.
+func (r *renaming) node() *fusefs.Inode {
+	if r.swaps {
+		return r.child
+	}
+	return r.oldDir.GetChild(r.oldName)
 }
 
 func (d *dirNode) plan(ctx context.Context, name string, to *dirNode, newName string) (*renaming, error) {
@@ -108,6 +123,15 @@ func (r *renaming) check(ctx context.Context, flags uint32) syscall.Errno {
 		return syscall.EINVAL
 	}
 	return 0
+}
+
+// replace is the plain rename.
+func (r *renaming) replace(ctx context.Context) error {
+	r.stamp(ctx)
+	if r.src.dir {
+		return r.dir(ctx)
+	}
+	return r.file(ctx)
 }
 
 // stamp moves the ctime of what is renamed. The change waits in the queue, so the copy carries
@@ -258,8 +282,10 @@ func (r *renaming) openLocked() []*fileNode {
 // move gives the nodes their new place and returns the open files whose content has
 // another name now. go-fuse moves its own inodes when Rename returns.
 func (r *renaming) move() []*fileNode {
-	r.newDir.dropChild(r.newName)
-	c := r.oldDir.GetChild(r.oldName)
+	if !r.swaps {
+		r.newDir.dropChild(r.newName)
+	}
+	c := r.node()
 	f := r.fs
 	f.tree.Lock()
 	defer f.tree.Unlock()

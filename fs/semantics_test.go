@@ -654,8 +654,11 @@ func testRename(t *testing.T) {
 	if err := unix.Renameat2(unix.AT_FDCWD, m.path("target"), unix.AT_FDCWD, m.path("new/dirty"), unix.RENAME_NOREPLACE); !errors.Is(err, syscall.EEXIST) {
 		t.Errorf("RENAME_NOREPLACE: %v", err)
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, m.path("target"), unix.AT_FDCWD, m.path("new/dirty"), unix.RENAME_EXCHANGE); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("RENAME_EXCHANGE: %v", err)
+	if err := unix.Renameat2(unix.AT_FDCWD, m.path("target"), unix.AT_FDCWD, m.path("new/dirty"), unix.RENAME_WHITEOUT); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("RENAME_WHITEOUT: %v", err)
+	}
+	for range 2 { // and back
+		must(t, unix.Renameat2(unix.AT_FDCWD, m.path("target"), unix.AT_FDCWD, m.path("new/dirty"), unix.RENAME_EXCHANGE))
 	}
 	m.remount()
 	for path, want := range map[string]string{"target": "content 3", "new/dirty": "not uploaded", "new/sub/29": "content 29"} {

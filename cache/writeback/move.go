@@ -135,6 +135,27 @@ func (q *Queue) apart(ctx context.Context, m *move) error {
 	}
 }
 
+// WaitMoves returns when the renames that were under way when the process before this one died
+// have ended, and those begun since.
+func (q *Queue) WaitMoves(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		left, settled, closed := len(q.moves), q.settled, q.closed
+		q.mu.Unlock()
+		switch {
+		case left == 0:
+			return nil
+		case closed:
+			return errClosed
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // admit takes m among the moves when none overlaps with it, so that nothing new is sent in
 // its areas, and waits for what is being sent there.
 func (q *Queue) admit(ctx context.Context, m *move) error {

@@ -46,6 +46,14 @@ func (q *Queue) rememberLocked(ref backend.Ref, old, obj backend.Object) {
 	}
 }
 
+// Made tells that the caller has itself made obj as ref, where nothing was. Equal contents
+// have equal ETags: without a word, obj could be taken for one that was deleted a moment ago.
+func (q *Queue) Made(ref backend.Ref, obj backend.Object) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rememberLocked(ref, backend.Object{Key: ref.Key}, obj)
+}
+
 // newestLocked is obj, or what we know to have replaced it.
 func (q *Queue) newestLocked(ref backend.Ref, obj backend.Object) (backend.Object, bool) {
 	r, ok := q.recent[ref]
