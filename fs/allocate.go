@@ -20,7 +20,9 @@ func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) sy
 	}
 	var err error
 	if fd, ok := file.Fd(); ok {
-		err = unix.Fallocate(fd, mode, int64(off), int64(size))
+		for err = unix.EINTR; err == unix.EINTR; { // by a signal of our own, which is not the caller's
+			err = unix.Fallocate(fd, mode, int64(off), int64(size))
+		}
 	} else {
 		err = allocateParts(ctx, file, int64(off), int64(off+size), mode)
 	}

@@ -72,7 +72,9 @@ func (p *player) mapWrite() (string, error) {
 	copy(p.want[off:], data)
 	sync := p.rnd.IntN(2) == 0
 	if sync {
-		err = unix.Msync(b, unix.MS_SYNC)
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); { // the Go runtime signals its own threads
+			err = unix.Msync(b, unix.MS_SYNC)
+		}
 	}
 	return fmt.Sprintf("%d+%d, msync %t", off, n, sync), errors.Join(err, unix.Munmap(b))
 }
