@@ -24,6 +24,9 @@ const (
 	unreservedInPath = "-._~/"
 )
 
+// copySizes are maxCopy and copyPart; tests have smaller ones.
+type copySizes struct{ whole, part int64 }
+
 // Copy implements backend.Copier.
 //
 // Conditions on the destination are headers of CopyObject on AWS only; every other server that
@@ -43,7 +46,7 @@ func (s *Store) copy(ctx context.Context, from backend.Object, to string, opts b
 			return backend.Object{}, fmt.Errorf("%q: %w", key, err)
 		}
 	}
-	inParts := from.Size > maxCopy || s.svc.custom && opts.Cond != backend.Cond{}
+	inParts := from.Size > s.svc.copies.whole || s.svc.custom && opts.Cond != backend.Cond{}
 	itself := from.Key == to && opts.Attrs == nil // S3 refuses a copy that changes nothing
 	asks := opts.Attrs == nil && (from.Class == "" || s.svc.custom && from.Header == nil)
 	if inParts || itself || asks {
@@ -168,7 +171,7 @@ func (s *Store) copyInParts(ctx context.Context, src backend.Object, to string, 
 // copyParts copies all of src as parts, several at a time.
 func (s *Store) copyParts(ctx context.Context, up backend.Upload, src backend.Object) ([]backend.Part, error) {
 	limits := s.PartLimits()
-	size := max(copyPart, (src.Size+int64(limits.MaxParts)-1)/int64(limits.MaxParts))
+	size := max(s.svc.copies.part, (src.Size+int64(limits.MaxParts)-1)/int64(limits.MaxParts))
 	parts := make([]backend.Part, (src.Size+size-1)/size)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -63,6 +63,7 @@ type Service struct {
 	sums   *checksums // of whole objects
 	parts  *checksums // of parts: a server may know the one and not the other
 	can    *abilities
+	copies copySizes // constant
 	meter  backend.Meter
 	// custom is set for endpoints that are not Amazon's own.
 	custom bool
@@ -120,7 +121,7 @@ func New(ctx context.Context, o Options) (*Service, error) {
 	if err := s.configure(ctx); err != nil {
 		return fail(err)
 	}
-	s.can = newAbilities(s.custom, s.log)
+	s.can, s.copies = newAbilities(s.custom, s.log), copySizes{maxCopy, copyPart}
 	return s, nil
 }
 

@@ -47,7 +47,7 @@ Exit code 0: all is readable; 75: some is not yet (in a dry run: not readable);
   thawfs restore -r --wait=12h /mnt/photos/2019
   find /mnt/photos -name '*.raw' -print0 | thawfs restore --files-from -
   thawfs restore -r --wait glacier://tapes --to /srv/tapes
-  rustic restore --warm-up-command 'thawfs restore --wait %path'`,
+  rustic restore --warm-up-batch 1000 --warm-up-command 'thawfs restore --wait %paths' ...`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if r.exodus.to != "" {
 				return r.exodus.run(cmd, r.req, args)

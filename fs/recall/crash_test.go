@@ -221,6 +221,60 @@ func TestAdoptionAfterALongTime(t *testing.T) {
 }
 
 // A disk that is full stops recalls: what is not journalled is not sent.
+// The clock may have been set while thawfs was not running: what the journal says of times then
+// lies far ahead or back, and the store decides all the same.
+func TestJournalOfAnotherClock(t *testing.T) {
+	for _, shift := range []time.Duration{10 * day, -10 * day} {
+		t.Run(shift.String(), func(t *testing.T) {
+			bubble(t, nil, func(t *testing.T, w *world) {
+				ref, obj := w.archive("coming", 10)
+				bad, badObj := w.archive("failed", 10)
+				_ = w.open(ref, obj) // EAGAIN
+				w.store.Inject(backendtest.Fault{Op: backendtest.OpRestore, Err: backend.ErrPermission, Times: 1})
+				if err := w.open(bad, badObj); !errors.Is(err, ErrFailed) {
+					t.Fatalf("open: %v, want ErrFailed", err)
+				}
+				must(t, w.Close())
+				w.shiftJournal(shift)
+				w.start()
+				if shift > 0 {
+					if err := w.open(bad, badObj); !errors.Is(err, ErrFailed) {
+						t.Errorf("in the back-off: %v, want ErrFailed", err)
+					}
+				}
+				pass(restoreTime + 15*time.Minute)
+				w.wantPhase(ref, Restored)
+				if err := w.open(ref, w.head("coming")); err != nil {
+					t.Errorf("restored: %v", err)
+				}
+				w.wantRestores(2) // one of them failed
+				if err := w.open(bad, badObj); !errors.Is(err, backend.ErrArchived) {
+					t.Errorf("after the back-off: %v, want ErrArchived", err)
+				}
+				w.wantRestores(3)
+			})
+		})
+	}
+}
+
+// shiftJournal moves all times of jobs in the journal of a closed Manager.
+func (w *world) shiftJournal(by time.Duration) {
+	w.t.Helper()
+	j, err := openJournal(w.o.Path, false, w.o.Log)
+	must(w.t, err)
+	all := map[backend.Ref]record{}
+	must(w.t, j.load(func(ref backend.Ref, r record) { all[ref] = r }, func(string, spent) {}))
+	for ref, r := range all {
+		for _, at := range []*time.Time{&r.Since, &r.Until, &r.RetryAt} {
+			if !at.IsZero() {
+				*at = at.Add(by)
+			}
+		}
+		j.putJob(ref, r)
+	}
+	must(w.t, j.Close())
+}
+
 func TestNothingIsSentThatIsNotJournalled(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world) {
 		ref, obj := w.archive("a", 10)

@@ -31,6 +31,7 @@ var packages = map[string]string{
 	"sqlite3":     "sqlite3",
 	"swift":       "python3-swiftclient",
 	"tar":         "tar",
+	"updatedb":    "plocate",
 }
 
 // Tool returns the path of a program that a test drives: restic, rsync, sqlite3 and others. As
