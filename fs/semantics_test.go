@@ -1013,6 +1013,7 @@ func testStubGoes(t *testing.T) {
 		m.put(key, "cold bytes", backend.Attrs{Class: "GLACIER"})
 	}
 	m.put("dir/warm", "warm", backend.Attrs{})
+	m.put("link", "target", backend.Attrs{Class: "GLACIER", Meta: map[string]string{"mode": "41471"}})
 	for _, name := range []string{"a", "dir"} {
 		if err := os.Rename(m.path(name), m.path("new")); !errors.Is(err, syscall.EAGAIN) {
 			t.Errorf("rename of %s: %v", name, err)
@@ -1028,10 +1029,16 @@ func testStubGoes(t *testing.T) {
 	if jobs := m.Recall().Jobs(); len(jobs) != 0 {
 		t.Errorf("started %+v", jobs)
 	}
-	if got := m.keys(); !slices.Equal(got, []string{"a", "b", "dir/d", "dir/warm"}) {
+	if got := m.keys(); !slices.Equal(got, []string{"a", "b", "dir/d", "dir/warm", "link"}) {
 		t.Errorf("keys %q", got)
 	}
 
+	if to, err := os.Readlink(m.path("link")); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("an archived link leads to %q, %v", to, err)
+	}
+	if jobs := m.Recall().Jobs(); len(jobs) != 0 {
+		t.Errorf("the link started %+v", jobs)
+	}
 	thawed(t, m.path("dir/d"))
 	must(t, os.Rename(m.path("dir"), m.path("new")))
 	if got, err := xattrOf(m.path("new/d"), "user.thawfs.state"); err != nil || got != "archived" || m.read("new/warm") != "warm" {

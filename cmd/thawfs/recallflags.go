@@ -45,7 +45,7 @@ func (o *recallOptions) recall() (recall.Options, error) {
 		var err error
 		if to.Prices, err = recall.LoadPrices(o.prices); err != nil {
 			return to, wrong("restores cannot be estimated: "+err.Error(),
-				"It is JSON in the form of fs/recall/prices.json.").because(err)
+				"A table to begin with: thawfs restore --print-prices").because(err)
 		}
 	}
 	return to, nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -31,11 +30,11 @@ func TestRecallOptionsReachTheManager(t *testing.T) {
 
 func TestPriceTableIsReadBeforeMounting(t *testing.T) {
 	dir := t.TempDir()
-	good, err := os.ReadFile("../../fs/recall/prices.json")
-	if err != nil {
-		t.Fatal(err)
+	printed := runHere("restore", "--print-prices")
+	if printed.code != 0 || !strings.Contains(printed.stdout, `"USD"`) {
+		t.Fatalf("--print-prices: %+v", printed)
 	}
-	mustWrite(t, dir+"/good", strings.Replace(string(good), "USD", "EUR", 1))
+	mustWrite(t, dir+"/good", strings.Replace(printed.stdout, "USD", "EUR", 1))
 	mustWrite(t, dir+"/bad", `{"classes":{}}`)
 	o := recallOptions{prices: dir + "/good"}
 	if r, err := o.recall(); err != nil || r.Prices.Currency != "EUR" {

@@ -31,6 +31,7 @@ const (
 
 func restoreCommand() *cobra.Command {
 	r := &restorer{exodus: newExodusFlags()}
+	printPrices := false
 	cmd := &cobra.Command{
 		Use:   "restore [flags] PATH...",
 		Short: "Bring archived files back",
@@ -47,12 +48,17 @@ Exit code 0: all is readable; 75: some is not yet (in a dry run: not readable);
   thawfs restore -r --wait=12h /mnt/photos/2019
   find /mnt/photos -name '*.raw' -print0 | thawfs restore --files-from -
   thawfs restore -r --wait glacier://tapes --to /srv/tapes
-  rustic restore --warm-up-batch 1000 --warm-up-command 'thawfs restore --wait %paths' ...`,
+  rustic restore --warm-up-batch 1000 \
+      --warm-up-command 'thawfs restore --wait %paths' latest /tmp/out`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if r.exodus.to != "" {
 				return r.exodus.run(cmd, r.req, args)
 			}
 			r.stdin, r.stdout, r.stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if printPrices {
+				_, err := r.stdout.Write(recall.DefaultTable())
+				return err
+			}
 			return r.run(cmd.Context(), args)
 		},
 	}
@@ -68,6 +74,7 @@ Exit code 0: all is readable; 75: some is not yet (in a dry run: not readable);
 	f.BoolVar(&r.req.OverBudget, "over-budget", false, "go beyond the budget of the day")
 	f.BoolVar(&r.json, "json", false, "lines of JSON: objects, progress, result")
 	f.Var(&r.style, "progress", "auto, none, or rustic (lines for its warm-up)")
+	f.BoolVar(&printPrices, "print-prices", false, "what is known of prices, for --recall-prices")
 	r.style = choice{"auto", []string{"auto", "none", "rustic"}}
 	r.exodus.register(f)
 	return cmd

@@ -55,7 +55,7 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 		case err != nil:
 			return nil, err
 		case obj.State == backend.Archived:
-			before = &unknown
+			body = unknown
 		}
 		if op.Verb == Delete {
 			return before, store.Delete(ctx, op.Path)
@@ -70,7 +70,7 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 }
 
 // unknown stands for archived bytes.
-var unknown = "\x00archived"
+const unknown = "\x00archived"
 
 // attrs are what the stranger's object carries.
 func (op Op) attrs() backend.Attrs {
@@ -163,7 +163,7 @@ func (r *Runner) outcome(ctx context.Context, op Op, ours *file, before *string)
 	if op.Verb == Delete && (!r.waits || r.sending) {
 		needed = false // ours may have come just before, and was what the stranger deleted
 	}
-	if before == &unknown {
+	if before != nil && *before == unknown {
 		needed = false
 	}
 	if f := r.model.view[op.Path]; f != nil && f.now.vague {

@@ -34,6 +34,9 @@ type Price struct {
 	Thousand float64 `json:"thousand"` // each thousand requests
 }
 
+// DefaultTable is the table that is built in, as text to begin a file of one's own with.
+func DefaultTable() []byte { return bytes.Clone(defaultPrices) }
+
 // DefaultPrices returns the table that is built in.
 func DefaultPrices() (*Prices, error) { return parsePrices(defaultPrices) }
 
