@@ -120,10 +120,10 @@ func TestArchivedStorm(t *testing.T) {
 	m.walk("find", `test $(find . -type f -size +0 -newermt 2001-01-01 | wc -l) = 10000`)
 	var wg sync.WaitGroup
 	for name, script := range map[string]string{ // all at once: the machine may be slow
-		"du":     `du -s . > /dev/null && test $(du -s --apparent-size -B1 . | cut -f1) -gt 1000000`,
-		"ls -lR": `test $(ls -lR | grep -c ' file') = 10000`,
-		"file":   `find . -type f -print0 | xargs -0 file > /dev/null`,
-		"tar":    `tar cf - . 2> /dev/null | cat > /dev/null`,
+		"du":       `du -s . > /dev/null && test $(du -s --apparent-size -B1 . | cut -f1) -gt 1000000`,
+		"ls -lR":   `test $(ls -lR | grep -c ' file') = 10000`,
+		"file":     `find . -type f -print0 | xargs -0 file > /dev/null`,
+		"tar":      `tar cf - . 2> /dev/null | cat > /dev/null`,
 		"updatedb": servers.Tool(t, "updatedb") + ` -l 0 -o ` + t.TempDir() + `/db -U "$PWD" --prunefs '' --prunepaths ''`,
 		// It sets O_NONBLOCK for what it finds below its arguments.
 		"grep -r": `! grep -r 'no such text' . 2> /dev/null`,
