@@ -142,6 +142,7 @@ func (c *Cache) Close() error {
 	c.fetches.Wait()
 	c.writer()
 	c.wg.Wait()
+	c.memory.close()
 	if c.disk == nil {
 		return nil
 	}

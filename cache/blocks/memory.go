@@ -37,6 +37,7 @@ type memory struct {
 	held   map[granuleKey]*granule
 	taken  int // buffers reserved or in use
 	free   [][]byte
+	closed bool // nothing is kept any more
 	ahead  *simplelru.LRU[granuleKey, *granule] // ready, not yet read, not pinned
 	spent  *simplelru.LRU[granuleKey, *granule] // ready, read, not pinned
 	queue  []chan struct{}                      // readers that wait for a buffer, each closed in turn
@@ -176,10 +177,18 @@ func (m *memory) dropLocked(gr *granule) {
 }
 
 func (m *memory) recycleLocked(gr *granule) {
-	m.free = append(m.free, gr.data[:granuleSize])
+	m.freeLocked(gr.data)
 	gr.data = nil
 	m.taken--
 	m.wakeLocked()
+}
+
+func (m *memory) freeLocked(b []byte) {
+	if m.closed {
+		freeBuffer(b)
+		return
+	}
+	m.free = append(m.free, b[:granuleSize])
 }
 
 // buffer returns one of the buffers that a fetch reserved.
@@ -191,7 +200,7 @@ func (m *memory) buffer() []byte {
 		m.free = m.free[:n-1]
 		return b
 	}
-	return make([]byte, granuleSize)
+	return newBuffer()
 }
 
 // publish makes a granule ready. hold pins it for the disk writer.
@@ -213,7 +222,7 @@ func (m *memory) fail(grs []*granule, buf []byte, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if buf != nil {
-		m.free = append(m.free, buf)
+		m.freeLocked(buf)
 	}
 	for _, gr := range grs {
 		if m.held[gr.granuleKey] == gr {
@@ -287,13 +296,6 @@ func (m *memory) forget(ref uint64) {
 			m.dropLocked(gr)
 		}
 	}
-}
-
-// shrink gives buffers that are not in use back to the garbage collector.
-func (m *memory) shrink() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.free = nil
 }
 
 func (m *memory) bytes() int64 {
