@@ -3,7 +3,7 @@ package blocks
 // note enters a read into the stream it belongs to. Small objects, which come as a whole,
 // have only one.
 func (r *Reader) note(off, n int64) *stream {
-	full := int64(r.c.tempo.parallel()) * rangeSize
+	full := min(int64(r.c.tempo.parallel())*rangeSize, maxWindow)
 	trusted := r.c.memory.trusted()
 	r.mu.Lock()
 	defer r.mu.Unlock()

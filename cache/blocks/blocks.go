@@ -44,7 +44,7 @@ const (
 	defaultRequests = 64
 	// Granules that wait for the disk hold memory, which readers may need more.
 	queueShare = 4
-	maxQueue   = 512 // granules
+	maxQueue   = 256 // granules
 )
 
 var errClosed = fmt.Errorf("block cache: %w", os.ErrClosed)

@@ -37,7 +37,7 @@ type memory struct {
 	held   map[granuleKey]*granule
 	taken  int // buffers reserved or in use
 	free   [][]byte
-	closed bool // nothing is kept any more
+	closed bool                                 // nothing is kept any more
 	ahead  *simplelru.LRU[granuleKey, *granule] // ready, not yet read, not pinned
 	spent  *simplelru.LRU[granuleKey, *granule] // ready, read, not pinned
 	queue  []chan struct{}                      // readers that wait for a buffer, each closed in turn

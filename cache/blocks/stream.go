@@ -4,6 +4,7 @@ const (
 	// What is read ahead when a second read follows the first, for each range that should be
 	// in flight: a distant store costs more time to ask than bytes to ask for in vain.
 	firstShare = 256 << 10 // bytes
+	maxWindow  = 128 << 20 // bytes ahead of one reader at most, enough for 1 GB/s from 50 ms away
 	leastRange = 1 << 20   // bytes; a growing window is split into ranges of at least this
 	windows    = 2         // of a reader: two interleaved sequential reads are told apart
 )

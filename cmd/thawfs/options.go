@@ -48,7 +48,7 @@ type options struct {
 func newOptions() *options {
 	return &options{
 		cacheSize:    10 << 30,
-		memory:       256 << 20,
+		memory:       defaultMemory(),
 		ttl:          30 * time.Second,
 		uid:          owner{id: uint32(os.Geteuid())},
 		gid:          owner{id: uint32(os.Getegid()), group: true},
