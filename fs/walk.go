@@ -146,19 +146,26 @@ func (k *walk) inode(key string) uint64 {
 // behind are the files that are not being fetched of a window from entry i of n on, unless
 // these are too few to trouble. It is never nil.
 func (k *walk) behind(n, i int, at func(int) backend.Entry) []backend.Entry {
-	batch, seen := make([]backend.Entry, 0, k.window), 0
-	for ; i < n && seen < k.window; i++ {
-		e := at(i)
-		if e.Prefix || strings.HasSuffix(e.Key, "/") {
-			continue
+	missing, end := 0, i
+	for seen := 0; end < n && seen < k.window; end++ {
+		if e := at(end); isFile(e) {
+			seen++
+			if _, ok := k.ahead[e.Key]; !ok {
+				missing++
+			}
 		}
-		seen++
-		if _, ok := k.ahead[e.Key]; !ok {
+	}
+	if missing == 0 || missing < k.window/2 && end < n {
+		return []backend.Entry{}
+	}
+	batch := make([]backend.Entry, 0, missing)
+	for ; i < end; i++ {
+		e := at(i)
+		if _, ok := k.ahead[e.Key]; !ok && isFile(e) {
 			batch = append(batch, e)
 		}
 	}
-	if len(batch) < k.window/2 && i < n {
-		return batch[:0]
-	}
 	return batch
 }
+
+func isFile(e backend.Entry) bool { return !e.Prefix && !strings.HasSuffix(e.Key, "/") }

@@ -83,3 +83,19 @@ func every(list []string, n int) (some []string) {
 	}
 	return some
 }
+
+func BenchmarkWalkStep(b *testing.B) {
+	names := make([]backend.Entry, 10_000)
+	for i := range names {
+		names[i] = backend.Entry{Object: backend.Object{Key: fmt.Sprintf("d/f%05d", i), ETag: "e"}}
+	}
+	k := &walk{level: backend.Ref{Bucket: "b", Key: "d/"}, window: firstWalk}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if k.stepTo(names[i%len(names)].Key) {
+			for _, e := range k.next(names) {
+				k.fetched(e.Key)
+			}
+		}
+	}
+}
