@@ -49,7 +49,7 @@ func decodeAttr(obj backend.Object, def defaults) fileAttr {
 	a := fileAttr{
 		UID:    readID(obj.Meta, uidNames, def.UID),
 		GID:    readID(obj.Meta, gidNames, def.GID),
-		Mtime:  readTime(obj.Meta, mtimeFields, obj.ModTime),
+		Mtime:  readTime(obj.Meta, mtimeFields, obj.ModTime.Truncate(time.Second)), // listings tell more digits than HEAD
 		Ctime:  readTime(obj.Meta, ctimeFields, time.Time{}),
 		Atime:  readTime(obj.Meta, atimeFields, time.Time{}),
 		Xattrs: parseXattrs(obj.Meta[metaXattr]),

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,6 +34,7 @@ type dirHandle struct {
 	heads   []found          // objects that the newest name begins with, shortest first
 	batch   map[string]found // by element: what Lookup answers from
 	bare    bool             // batch still lacks metadata
+	batches int              // that were completed
 	pos     uint64           // entries read; the offset of the last one
 	end     bool
 }
@@ -71,7 +73,7 @@ func (h *dirHandle) rewind() {
 	h.Releasedir(context.Background(), 0)
 	h.list = newLister(h.d.fs, h.at)
 	h.next, h.stop = iter.Pull2(h.list.all(context.Background()))
-	h.index, h.indexAsk = nil, false
+	h.index, h.indexAsk, h.batches = nil, false, 0
 	dots := found{dir: true}
 	h.pending = []dirEntry{{".", dots}, {"..", dots}}
 	h.heads, h.pos, h.end = nil, 0, false
@@ -185,6 +187,9 @@ func (h *dirHandle) typeOf(e dirEntry) uint32 {
 	if obj, ok := h.known(e.fd); ok {
 		return h.d.fs.decodeFile(obj).Mode & syscall.S_IFMT
 	}
+	if h.d.fs.plain.plain(h.at, h.d.fs.o.TTL) {
+		return syscall.S_IFREG
+	}
 	return 0
 }
 
@@ -264,32 +269,74 @@ func (h *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	return h.d.child(ctx, name, fd, out), 0
 }
 
-// complete asks for the metadata that the entries of this batch lack.
+// complete asks for the metadata that the entries of this batch lack: those of files, when
+// nothing else is known of the directory, of a sample first (plain.go).
 func (h *dirHandle) complete(ctx context.Context) error {
 	store, err := h.d.fs.stores.open(ctx, h.at.Bucket)
 	if err != nil {
 		return err
 	}
-	type answer struct {
-		name string
-		fd   found
-	}
-	answers := make(chan answer, len(h.batch))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(dirRequests)
+	var ask []string // names
+	var files []backend.Object
+	byKey := map[string]string{}
+	bare := 0 // files that are known to carry nothing
 	for name, fd := range h.batch {
 		obj, ok := h.known(fd)
 		if !ok && !fd.dir && !h.indexAsk {
 			h.loadIndex(ctx, store)
 			obj, ok = h.known(fd)
 		}
-		if ok {
-			fd.obj = obj
-			answers <- answer{name, fd}
-			continue
+		switch {
+		case ok:
+			if fd.obj = obj; !fd.dir {
+				h.d.fs.saw(h.refOf(fd), obj)
+			}
+			if h.batch[name] = fd; len(obj.Meta) == 0 {
+				bare++
+			}
+		case fd.dir || fd.obj.Key == "":
+			ask = append(ask, name)
+		default:
+			files = append(files, fd.obj)
+			byKey[fd.obj.Key] = name
 		}
-		g.Go(func() error {
-			var err error
+	}
+	h.batches++
+	slices.SortFunc(files, func(a, b backend.Object) int { return strings.Compare(a.Key, b.Key) })
+	some, rest := files, []backend.Object(nil)
+	if !h.askAll() {
+		some, rest = sample(files, max(h.d.fs.plain.need(h.at.Bucket, h.batches)-bare, 0))
+	}
+	for _, obj := range some {
+		ask = append(ask, byKey[obj.Key])
+	}
+	if err := h.head(ctx, store, ask); err != nil || len(rest) == 0 {
+		return err
+	}
+	if !h.askAll() {
+		h.d.fs.plain.believe(h.at)
+		return nil
+	}
+	ask = ask[:0]
+	for _, obj := range rest {
+		ask = append(ask, byKey[obj.Key])
+	}
+	return h.head(ctx, store, ask)
+}
+
+// askAll reports whether files here are to be asked for, each of them.
+func (h *dirHandle) askAll() bool {
+	return h.d.fs.o.AskAll || h.list.index != "" || h.d.fs.plain.attributed(h.at)
+}
+
+// head asks for entries of this batch, in parallel.
+func (h *dirHandle) head(ctx context.Context, store backend.Store, names []string) error {
+	answers := make([]found, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(dirRequests)
+	for i, name := range names {
+		fd := h.batch[name]
+		g.Go(func() (err error) {
 			ref := h.refOf(fd)
 			if fd.dir {
 				fd.obj, err = h.d.fs.marker(ctx, store, ref)
@@ -298,16 +345,17 @@ func (h *dirHandle) complete(ctx context.Context) error {
 			} else if err == nil && h.list.index != "" {
 				h.d.fs.index.Found(ref, fd.obj)
 			}
-			answers <- answer{name, fd}
+			answers[i] = fd
 			return err
 		})
 	}
-	err = g.Wait()
-	close(answers)
-	for a := range answers {
-		h.batch[a.name] = a.fd
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	return err
+	for i, name := range names {
+		h.batch[name] = answers[i]
+	}
+	return nil
 }
 
 // Seekdir goes back to an offset that Readdirent gave: the listing begins anew and is read

@@ -193,7 +193,7 @@ func (n *fileNode) revalidate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	obj, err := n.fs.object(ctx, store, ref)
+	obj, err := n.fs.glance(ctx, store, ref)
 	if err != nil {
 		return err
 	}

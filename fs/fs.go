@@ -54,6 +54,7 @@ type Options struct {
 	ReadOnly   bool
 	AllowOther bool
 	NoIndex    bool   // indexes of attributes (index.go) are neither read nor written
+	AskAll     bool   // every file is asked for its attributes, also where none is found to carry any (plain.go)
 	SyncClose  bool   // close waits for the store, as fsync does
 	UID, GID   uint32 // owner of objects that name none
 	FileMode   uint32 // permission bits of files that carry none; 0 is 0644
@@ -128,6 +129,7 @@ type FS struct {
 	levels levels
 	walks  *walks
 	swaps  swapTable
+	plain  plainTable
 	temps  tempSeq
 	// passthrough is set when the kernel can read and write local files by itself.
 	passthrough atomic.Bool
@@ -246,6 +248,7 @@ func (f *FS) closeCaches(ctx context.Context) error {
 func (f *FS) stored(ref backend.Ref, obj backend.Object, path string) {
 	f.entries.Set(ref, obj)
 	f.index.Stored(ref, obj)
+	f.saw(ref, obj)
 	f.adopt(ref, obj, path)
 	f.tree.RLock()
 	n := f.live[ref]

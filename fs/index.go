@@ -67,6 +67,9 @@ func (f *FS) dropIndex(dir backend.Ref, listed backend.Object) error {
 	return f.queue.Delete(backend.Ref{Bucket: dir.Bucket, Key: attrindex.Key(dir.Key)}, listed)
 }
 
+// dirOf is the directory that lists key.
+func dirOf(key string) string { return key[:strings.LastIndexByte(key, '/')+1] }
+
 // fromListing finds the metadata of an object without a request, or with one for a whole
 // directory: if a listing that is still believed shows it, and its version is remembered or in the
 // index.
@@ -77,7 +80,7 @@ func (f *FS) fromListing(ctx context.Context, store backend.Store, ref backend.R
 	}
 	obj, ok := f.entries.Complete(ref, listed)
 	if !ok {
-		at := backend.Ref{Bucket: ref.Bucket, Key: ref.Key[:strings.LastIndexByte(ref.Key, '/')+1]}
+		at := backend.Ref{Bucket: ref.Bucket, Key: dirOf(ref.Key)}
 		index, there := f.entries.Listed(backend.Ref{Bucket: at.Bucket, Key: attrindex.Key(at.Key)})
 		if !there {
 			return listed, false

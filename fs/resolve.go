@@ -63,7 +63,7 @@ func (f *FS) resolvePlain(ctx context.Context, store backend.Store, at backend.R
 	if comp == "" {
 		fileErr = backend.ErrNotExist // the key would be the directory's own marker
 	} else {
-		g.Go(func() error { fileObj, fileErr = f.object(ctx, store, file); return nil })
+		g.Go(func() error { fileObj, fileErr = f.glance(ctx, store, file); return nil })
 		f.walks.looked(store, file)
 	}
 	dirObj, dirErr = f.listedDir(ctx, store, at, dir)
@@ -168,6 +168,7 @@ func (f *FS) head(ctx context.Context, store backend.Store, ref backend.Ref) (ba
 	switch {
 	case err == nil:
 		f.entries.Learn(ref, obj, stamp)
+		f.saw(ref, obj)
 	case errors.Is(err, backend.ErrNotExist):
 		f.entries.LearnAbsent(ref, stamp)
 	}

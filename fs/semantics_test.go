@@ -48,6 +48,7 @@ var promises = map[string]func(*testing.T){
 	"Hard links are refused":                                testHardLinks,
 	"Mode, owner, times and symbolic links persist":         testAttrsPersist,
 	"A listing asks for no file by itself":                  testIndex,
+	"Files without attributes are not asked for them":       testPlain,
 	"Foreign metadata survives":                             testForeignMeta,
 	"User xattrs persist":                                   testXattrs,
 	"Directory times":                                       testDirTimes,

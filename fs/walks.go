@@ -2,7 +2,6 @@ package fs
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"github.com/thawfs/thawfs/backend"
@@ -70,13 +69,16 @@ func (w *walks) looked(store backend.Store, ref backend.Ref) {
 		if _, known := w.fs.entries.Complete(at, e.Object); known {
 			return false
 		}
+		if w.fs.plain.plain(backend.Ref{Bucket: ref.Bucket, Key: dirOf(e.Key)}, w.fs.o.TTL) {
+			return false
+		}
 		return w.ask(store, at)
 	})
 }
 
 // step enters one step into the walk of ref's directory and fetches what is due then.
 func (w *walks) step(all map[backend.Ref]*walk, ref backend.Ref, fetch func(backend.Entry) bool) {
-	level := backend.Ref{Bucket: ref.Bucket, Key: ref.Key[:strings.LastIndexByte(ref.Key, '/')+1]}
+	level := backend.Ref{Bucket: ref.Bucket, Key: dirOf(ref.Key)}
 	w.mu.Lock()
 	one := all[level]
 	if one == nil {

@@ -264,7 +264,25 @@ func changeXattrs(ctx context.Context, n xattrNode, fn func(map[string][]byte)) 
 	})
 }
 
+// whole asks for the metadata of a file that was shown as its listing tells (glance).
+func (n *fileNode) whole(ctx context.Context, name string) error {
+	n.mu.Lock()
+	bare := n.obj.Meta == nil && n.obj.ETag != "" && n.file == nil
+	n.mu.Unlock()
+	if !bare || xattrErrno(name) != 0 || strings.HasPrefix(name, thawfsPrefix) {
+		return nil
+	}
+	obj, err := n.object(ctx)
+	if err == nil {
+		n.refresh(obj)
+	}
+	return err
+}
+
 func (n *fileNode) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	if err := n.whole(ctx, name); err != nil {
+		return 0, n.xattrError(err)
+	}
 	size, err := getxattr(ctx, n, name, dest)
 	return size, n.xattrError(err)
 }
@@ -275,10 +293,16 @@ func (n *fileNode) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.
 }
 
 func (n *fileNode) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+	if err := n.whole(ctx, name); err != nil {
+		return n.xattrError(err)
+	}
 	return n.xattrError(setxattr(ctx, n, name, data, flags))
 }
 
 func (n *fileNode) Removexattr(ctx context.Context, name string) syscall.Errno {
+	if err := n.whole(ctx, name); err != nil {
+		return n.xattrError(err)
+	}
 	return n.xattrError(removexattr(ctx, n, name))
 }
 
