@@ -345,3 +345,32 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A vault archives all that it is given.
+func TestAStoreOfArchivesGetsNoIndex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newDesk(t)
+		b := k.book(func(o *Options) {
+			o.Open = func(context.Context, string) (backend.Store, error) { return vault{k.faulty}, nil }
+		})
+		defer b.Close(t.Context())
+		for range 2 {
+			k.files(b, "f", 10)
+			time.Sleep(time.Hour)
+		}
+		if got := k.faulty.Count(backendtest.OpPut); got != 1 {
+			t.Errorf("%d PUTs, want one to find out", got)
+		}
+		if _, err := k.store.Head(t.Context(), Key("d/")); !errors.Is(err, backend.ErrNotExist) {
+			t.Errorf("it is still there: %v", err)
+		}
+	})
+}
+
+type vault struct{ backend.Store }
+
+func (v vault) Put(ctx context.Context, key string, body *io.SectionReader, opts backend.PutOptions) (backend.Object, error) {
+	obj, err := v.Store.Put(ctx, key, body, opts)
+	obj.State = backend.Archived
+	return obj, err
+}

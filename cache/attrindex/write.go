@@ -95,7 +95,7 @@ func (b *Book) write(ctx context.Context, at backend.Ref, d *dir) {
 	close(d.busy)
 	d.busy = nil
 	switch {
-	case errors.Is(err, backend.ErrPermission):
+	case errors.Is(err, backend.ErrPermission), errors.Is(err, errArchived):
 		b.o.Log.Info("the bucket takes no indexes of attributes", slog.String("bucket", at.Bucket), slog.Any("err", err))
 		b.refused[at.Bucket] = true
 		b.dropLocked(at, d)
@@ -213,7 +213,10 @@ func (b *Book) current(ctx context.Context, s backend.Store, at backend.Ref) (kn
 	return known{head.ETag, x}, err
 }
 
-var errGone = errors.New("nothing is left in the directory")
+var (
+	errGone     = errors.New("nothing is left in the directory")
+	errArchived = errors.New("the store archives what it is given")
+)
 
 // inhabited is errGone if the store has nothing of a directory.
 func inhabited(ctx context.Context, s backend.Store, at backend.Ref) error {
@@ -266,6 +269,9 @@ func (b *Book) put(ctx context.Context, s backend.Store, at backend.Ref, etag st
 	}
 	if err != nil {
 		return err
+	}
+	if !obj.State.Readable() { // a store of archives: it shall hold no more of them
+		return errors.Join(errArchived, s.Delete(ctx, Key(at.Key)))
 	}
 	b.learn(at, known{obj.ETag, x})
 	if b.o.Written != nil {

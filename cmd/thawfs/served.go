@@ -19,8 +19,9 @@ func (j *job) mountFS(service backend.Service, cacheDir string, log *slog.Logger
 		Service: service, Bucket: j.source.bucket, Prefix: j.source.prefix, Source: j.source.String(),
 		CacheDir: cacheDir, CacheSize: int64(j.cacheSize), SpoolSize: int64(j.spoolSize), Memory: int64(j.memory),
 		TTL:      max(j.ttl, time.Nanosecond), // 0 is the default there, and not at all here
-		ReadOnly: j.readOnly, AllowOther: j.allowOther, SyncClose: j.syncClose, NoIndex: j.noAttrIndex, AskAll: j.askAll,
-		UID: j.uid.id, GID: j.gid.id, FileMode: uint32(j.fileMode), DirMode: uint32(j.dirMode),
+		ReadOnly: j.readOnly, AllowOther: j.allowOther, SyncClose: j.syncClose, AskAll: j.askAll,
+		NoIndex: j.noAttrIndex || j.source.scheme == "glacier", // a vault would archive each
+		UID:     j.uid.id, GID: j.gid.id, FileMode: uint32(j.fileMode), DirMode: uint32(j.dirMode),
 		Class: j.classes.choose, Recall: recall,
 		Log: log, Debug: j.logLevel.value == "debug",
 	})
