@@ -75,7 +75,7 @@ func (o *options) mountFlags(f *pflag.FlagSet) {
 	f.Var((*period)(&o.ttl), "ttl", "how long answers hold")
 	f.BoolVarP(&o.readOnly, "read-only", "r", false, "refuse every change")
 	f.BoolVar(&o.syncClose, "sync", false, "close() waits until the store has the file")
-	f.BoolVar(&o.askAll, "ask-all", false, "ask each file for attributes, even where none has any")
+	f.BoolVar(&o.askAll, "ask-all", false, "ask every file for its attributes")
 	f.BoolVar(&o.noAttrIndex, "no-attr-index", false, "keep no .thawfs-attrs in directories")
 	f.BoolVar(&o.allowOther, "allow-other", false, "let other users in")
 	f.Var(&o.uid, "uid", "owner of files that name none")
