@@ -43,7 +43,7 @@ type Options struct {
 	Source  string // as the user named it, without secrets; shown in the mount table
 
 	CacheDir  string // for this mount alone; created 0700
-	CacheSize int64  // bytes of object data kept on disk; 0 is 10 GiB
+	CacheSize int64  // bytes of object data kept on disk; 0 is 10 GiB. Never more than cacheShare of what is free for it
 	SpoolSize int64  // bytes written and not yet uploaded; 0 is half of the free disk space
 	Memory    int64  // bytes of read buffers of all files together; 0 is 256 MiB
 
@@ -178,8 +178,12 @@ func (f *FS) openCaches() (err error) {
 	if err = errors.Join(os.RemoveAll(dir("tmp")), os.Mkdir(dir("tmp"), 0o700), os.MkdirAll(f.swaps.dir, 0o700)); err != nil {
 		return err
 	}
+	limit := cacheLimit(dir("blocks"), f.o.CacheSize)
+	if limit < f.o.CacheSize {
+		f.log.Info("the disk has little room: the cache takes less than it may", slog.Int64("n", limit))
+	}
 	if f.blocks, err = blocks.New(blocks.Options{
-		Dir: dir("blocks"), Capacity: f.o.CacheSize, Memory: f.o.Memory, Log: f.log,
+		Dir: dir("blocks"), Capacity: limit, Memory: f.o.Memory, Log: f.log,
 	}); err != nil {
 		return err
 	}

@@ -150,16 +150,3 @@ func (m *Mount) SetDebug(on bool) { m.server.SetDebug(on) }
 
 // Mountpoint is the directory it is mounted on.
 func (m *Mount) Mountpoint() string { return m.mountpoint }
-
-// spoolDefault is half of what is free on the disk below dir, in bytes.
-func spoolDefault(dir string) int64 {
-	var st unix.Statfs_t
-	for unix.Statfs(dir, &st) != nil {
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return 10 << 30
-		}
-		dir = parent
-	}
-	return int64(st.Bavail) * st.Bsize / 2
-}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/thawfs/thawfs/backend"
+	"github.com/thawfs/thawfs/cache/attrindex"
 	"github.com/thawfs/thawfs/integration/faultproxy"
 	"github.com/thawfs/thawfs/integration/servers"
 )
@@ -103,6 +104,9 @@ func (k *killing) end() {
 	}
 	for e, err := range k.store.List(k.t.Context(), "", "", backend.ListOptions{}) {
 		must(k.t, err)
+		if attrindex.IsKey(e.Key) { // what the mount keeps there for itself
+			continue
+		}
 		f, ok := want[e.Key]
 		delete(want, e.Key)
 		switch got := k.object(e.Key); {
@@ -171,11 +175,12 @@ func rounds(short, long int) int {
 }
 
 // TestKillOverS3 kills a mount of a real S3 server under load. Nothing that was acknowledged is
-// lost, nothing is corrupt, and no part is sent again.
+// lost, nothing is corrupt, and no part is sent again. The server is versitygw: MinIO goes on
+// listing some objects that were deleted just after they were written as directories.
 func TestKillOverS3(t *testing.T) {
 	t.Parallel()
-	p := faultproxy.New(t, servers.MinIO(t))
-	svc := openS3(t, servers.MinIO(t))
+	p := faultproxy.New(t, servers.VersityGW(t))
+	svc := openS3(t, servers.VersityGW(t))
 	const bucket = "kill"
 	must(t, svc.CreateBucket(t.Context(), bucket))
 	store, err := svc.Open(t.Context(), bucket)

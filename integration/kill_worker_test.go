@@ -214,7 +214,9 @@ func (w *killWorker) stored(o killOp) {
 	o.apply(after)
 	data, err := fetch(w.k.t.Context(), w.k.store, o.key)
 	if err != nil || data != after[o.key].data {
-		w.k.t.Errorf("after fsync the store's %s has %d bytes, %v; want %d", o.key, len(data), err, len(after[o.key].data))
+		again, _ := fetch(w.k.t.Context(), w.k.store, o.key) // to tell a store that is late from one that has it not
+		w.k.t.Errorf("after fsync the store's %s has %d bytes, %v, and then %d; want %d (killing: %v). Before that: %s",
+			o.key, len(data), err, len(again), len(after[o.key].data), w.k.killing.Load(), strings.Join(w.past, "\n    "))
 	}
 }
 

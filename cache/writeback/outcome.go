@@ -85,7 +85,7 @@ func (q *Queue) newBaseLocked(j *job, out outcome) (recs []record) {
 	}
 	q.rememberLocked(e.ref, e.base.obj, out.obj)
 	e.base = knownBase(out.obj)
-	e.err, e.fatal, e.fails, e.asked = nil, false, 0, false
+	e.err, e.fatal, e.fails = nil, false, 0
 	if out.up != nil {
 		recs = append(recs, q.endUploadLocked(out.up)...)
 	}
@@ -104,6 +104,7 @@ func (q *Queue) newBaseLocked(j *job, out outcome) (recs []record) {
 		e.file.confirmed = max(e.file.confirmed, j.fileGen)
 	}
 	q.restLocked(j, out)
+	e.asked = e.asked && e.want != clean // who asked for a later Commit still waits
 	return append(recs, e.setOrDrop())
 }
 

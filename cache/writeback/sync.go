@@ -82,7 +82,7 @@ func (q *Queue) syncNow() error {
 		kick(q.dirty)
 		return err
 	}
-	q.synced = last
+	q.synced = upTo // later lines are on the disk too, but not what they speak of
 	q.removeGarbage(last)
 	return nil
 }

@@ -245,6 +245,35 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
+// TestASyncCoversWhatWasSynced has a change come while a sync is under way: the line of it is
+// written with that sync, its content is not.
+func TestASyncCoversWhatWasSynced(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := open(t, newShelf(), quiet)
+		w.save("first", "1")
+		w.ok(w.syncNow())
+		w.save("second", "2")
+		late := w.j.last()
+		w.Queue.syncing <- struct{}{} // as if a sync had begun before
+		if w.Queue.synced >= late {
+			t.Errorf("a sync up to line %d covers line %d", w.Queue.synced, late)
+		}
+		<-w.Queue.syncing
+		w.ok(w.j.flush(late))
+		if _, err := w.j.sync(); err != nil { // somebody else's
+			t.Error(err)
+		}
+		w.ok(w.syncNow())
+		w.Queue.mu.Lock()
+		left := len(w.unsynced)
+		w.Queue.mu.Unlock()
+		if left > 0 || w.Queue.synced < late {
+			t.Errorf("%d files are not synced; line %d of %d is", left, w.Queue.synced, late)
+		}
+		w.close()
+	})
+}
+
 // TestPowerLossOfAFileChangedInPlace goes on writing a sparse file after its last Commit, and
 // loses that with the power: the line of the journal arrived, the bytes did not.
 func TestPowerLossOfAFileChangedInPlace(t *testing.T) {

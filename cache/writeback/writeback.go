@@ -125,7 +125,7 @@ type Queue struct {
 	parts  chan struct{}  // a slot for each part in flight
 
 	syncing   chan struct{} // holds a token while a sync or a compaction is under way
-	synced    uint64        // the last line on the disk; of the holder of that token
+	synced    uint64        // the last line that is on the disk with its staged files; of the holder of that token
 	compacted atomic.Int64  // bytes of the journal after its last compaction
 
 	mu       sync.Mutex // guards all below, and what entries, files, uploads and moves say

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,7 +96,10 @@ func openCache(path string, who holder) (*cacheDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, cacheProblem(path, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "mount.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err := keepPrivate(path); err != nil {
+		return nil, cacheProblem(path, err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "mount.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, cacheProblem(path, err)
 	}
@@ -111,6 +115,35 @@ func openCache(path string, who holder) (*cacheDir, error) {
 		return nil, errors.Join(cacheProblem(path, err), lock.Close())
 	}
 	return &cacheDir{path: path, lock: lock}, nil
+}
+
+var (
+	errNotOurs = errors.New("it belongs to somebody else")
+	errNotADir = errors.New("it is not a directory")
+)
+
+// keepPrivate makes sure that dir is a directory of ours that nobody else can look into:
+// there is everything that was read and written. Where others can write, in /tmp, somebody
+// may have been first, with a directory or a link of his own.
+func keepPrivate(dir string) error {
+	d, err := os.OpenFile(dir, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return errNotADir
+	} else if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }() // only a handle
+	info, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+		return errNotOurs
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return d.Chmod(0o700)
 }
 
 func writeHolder(lock *os.File, who holder) error {

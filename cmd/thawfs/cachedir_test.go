@@ -110,6 +110,41 @@ func TestCacheDirsThatCannotBeUsed(t *testing.T) {
 	wantReport(t, err, exitFailed, "thawfs: the cache directory /proc/cache cannot be used: no such file or directory.\nName one that you can write to with --cache-dir DIR.")
 }
 
+// TestCacheDirsAreOurs has others look into the cache directory, or make it for us.
+func TestCacheDirsAreOurs(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.MkdirAll(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c, err := openCache(open, holder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{open, filepath.Join(open, "mount.lock")} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode %v, %v: others can look into it", path, info.Mode(), err)
+		}
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(open, link); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openCache(link, holder{})
+	wantReport(t, err, exitFailed, "thawfs: the cache directory "+link+" cannot be used: it is not a directory.\nName one that you can write to with --cache-dir DIR.")
+	if os.Geteuid() != 0 {
+		return // only root can give something away
+	}
+	if err := os.Chown(open, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	_, err = openCache(open, holder{})
+	wantReport(t, err, exitFailed, "thawfs: the cache directory "+open+" cannot be used: it belongs to somebody else.\nName one that you can write to with --cache-dir DIR.")
+}
+
 func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{
 		"/mnt/a-b_c.d": "/mnt/a-b_c.d", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'", "~": "'~'",

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 )
 
 // Each mount listens on a socket whose name is made of its mountpoint, in a directory that
@@ -20,13 +19,8 @@ func runtimeDir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", runtimeProblem(dir, reason(err).Error()).because(err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
+	if err := keepPrivate(dir); err != nil { // in /tmp somebody else may have been first
 		return "", runtimeProblem(dir, reason(err).Error()).because(err)
-	}
-	// In /tmp somebody else may have been first.
-	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || ok && int(st.Uid) != os.Geteuid() {
-		return "", runtimeProblem(dir, "it belongs to somebody else")
 	}
 	return dir, nil
 }
