@@ -2,6 +2,7 @@
 # make demo       builds it and mounts a store to play with below ./thawfs-demo
 # make test       everything but the slow tests, on real mounts and real servers, with the race detector
 # make test-slow  the slow tests too: files of many GiB, hours of random operations
+# make fuzz       random bytes for each parser of foreign ones, a minute each
 # make bench      workloads on a real mount beside the bare SDK, near and far, and benchmarks of the parts;
 #                 BENCH="-quick -work seqread" narrows it down (go run ./integration/bench -help)
 # make lint       gofmt, gofumpt, go vet, staticcheck
@@ -12,7 +13,7 @@ export CGO_ENABLED ?= 0
 lint := .cache/lint
 
 .DEFAULT_GOAL := build
-.PHONY: build demo servers browser test test-slow bench lint clean
+.PHONY: fuzz build demo servers browser test test-slow bench lint clean
 
 build:
 	$(GO) build -trimpath -o thawfs ./cmd/thawfs
@@ -35,8 +36,18 @@ browser:
 test: servers browser
 	$(GO) test -race -short -p 2 -timeout 45m ./...
 
-test-slow: servers browser
+test-slow: servers browser fuzz
 	$(GO) test -race -p 1 -timeout 4h ./...
+
+# Each parser of foreign bytes gets a minute of new ones. What fails is kept in its testdata.
+FUZZTIME ?= 1m
+fuzz:
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$file" | while read -r name; do \
+			echo "$$file $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
+		done || exit 1; \
+	done
 
 bench: servers
 	@mkdir -p .cache

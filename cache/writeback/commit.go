@@ -229,7 +229,7 @@ func (q *Queue) emptyLocked(e *entry) record {
 		q.forgetLocked(e)
 		return e.setOrDrop()
 	}
-	if e.job != nil && e.job.want != gone {
+	if e.job != nil && e.job.want != gone && !e.job.final {
 		e.job.cancel()
 	}
 	e.conflict = false

@@ -39,7 +39,12 @@ func (q *Queue) settle(ctx context.Context, j *job, store *bucketStore, s sendab
 	}
 	q.noteTry(j, t, s.attrs)
 	for range settleTries {
+		if !q.finalize(j, true) {
+			out.err = j.ctx.Err()
+			return
+		}
 		obj, err := sendCond(ctx, j, store, s)
+		q.finalize(j, false)
 		if !errors.Is(err, backend.ErrChanged) && !errors.Is(err, backend.ErrNotExist) {
 			out.obj, out.err = obj, err
 			return

@@ -117,11 +117,22 @@ func (q *Queue) letGoLocked(ref backend.Ref) {
 	}
 }
 
-// stop ends an upload; a copy or delete, which are short, may finish.
+// stop ends an upload; a copy or delete, which are short, may finish. So must the request that
+// puts an object in its place, once it is under way: a store may carry out what its client has
+// given up, and bring the object back after it was deleted or renamed. Queue.mu is held.
 func (j *job) stop() {
-	if j.want == content {
+	if j.want == content && !j.final {
 		j.cancel()
 	}
+}
+
+// finalize says that the request that changes the object is under way. It is false if j has
+// been stopped.
+func (q *Queue) finalize(j *job, under bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j.final = under
+	return j.ctx.Err() == nil
 }
 
 // renamePending renames what the queue has of from. done is false if it has nothing that

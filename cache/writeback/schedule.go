@@ -163,6 +163,7 @@ type job struct {
 	base    base
 	writers bool // somebody has the file open
 	opened  int
+	final   bool // the request that changes the object is under way; guarded by Queue.mu
 }
 
 func (q *Queue) newJobLocked(e *entry) *job {

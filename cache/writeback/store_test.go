@@ -32,6 +32,8 @@ type shelf struct {
 	fail  func(op, key string, done bool) error
 	delay time.Duration
 	plain bool // refuses conditions
+	// stubborn has a Put carried out though the client has left.
+	stubborn bool
 }
 
 type held struct {
@@ -229,6 +231,13 @@ func (s *shelf) Get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 
 func (s *shelf) Put(ctx context.Context, key string, body *io.SectionReader, o backend.PutOptions) (backend.Object, error) {
 	if err := s.request(ctx, "put", key); err != nil {
+		if s.stubborn && ctx.Err() != nil {
+			time.AfterFunc(20*time.Second, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.storeLocked(key, []byte("data"), o.Attrs)
+			})
+		}
 		return backend.Object{}, err
 	}
 	data, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))

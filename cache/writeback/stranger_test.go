@@ -179,6 +179,33 @@ func TestAChangedFileWhoseBaseIsGone(t *testing.T) {
 	}
 }
 
+// TestAnUploadThatIsGivenUpDoesNotComeBack deletes or renames a file while its upload is under way.
+// The store carries out what it was sent, however soon the client leaves.
+func TestAnUploadThatIsGivenUpDoesNotComeBack(t *testing.T) {
+	for _, rename := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			s := newShelf()
+			s.stubborn = true
+			w := open(t, s)
+			w.Start()
+			s.setDelay(10 * time.Second)
+			w.save("k", "data")
+			time.Sleep(5 * time.Second) // under way
+			want := map[string]string(nil)
+			if rename {
+				w.ok(w.Rename(t.Context(), ref("k"), ref("to"), backend.Object{}))
+				want = map[string]string{"to": "data"}
+			} else {
+				w.ok(w.Delete(ref("k"), backend.Object{}))
+			}
+			w.drain()
+			time.Sleep(time.Minute)
+			w.holds(want)
+			w.close()
+		})
+	}
+}
+
 func withKey(o backend.Object, key string) backend.Object {
 	o.Key = key
 	return o

@@ -10,6 +10,7 @@
 package faultproxy
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -158,7 +159,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.CutRequest > 0 || f.FlipRequest > 0:
 		r.Body = &body{ReadCloser: r.Body, cut: f.CutRequest, flip: f.FlipRequest}
 	}
-	p.rev.ServeHTTP(out, r.WithContext(withFault(r.Context(), f)))
+	// A server goes on with what it was asked for when the client dies; so does Calm wait for it.
+	p.rev.ServeHTTP(out, r.WithContext(context.WithoutCancel(withFault(r.Context(), f))))
 }
 
 // writer is how the answer reaches the client.
