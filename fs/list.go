@@ -109,6 +109,16 @@ func (l *lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
 			if err == nil && len(whole) <= maxListing {
 				whole = append(whole, e)
 			}
+			if err != nil && after == "" && len(whole) == 0 && l.fs.away(err) {
+				if listed, ok := l.fs.entries.Dir(l.at); ok {
+					for _, e := range listed {
+						if !yield(e, nil) {
+							return
+						}
+					}
+					return
+				}
+			}
 			if !yield(e, err) || err != nil {
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -171,8 +172,28 @@ func (f *FS) head(ctx context.Context, store backend.Store, ref backend.Ref) (ba
 		f.saw(ref, obj)
 	case errors.Is(err, backend.ErrNotExist):
 		f.entries.LearnAbsent(ref, stamp)
+	case f.away(err):
+		if old, exists, known := f.entries.Get(ref); known && exists {
+			return old, nil
+		} else if known {
+			return old, backend.ErrNotExist
+		}
 	}
 	return obj, err
+}
+
+// awayFor is how long the store is not asked again for what is remembered, once it did not
+// answer.
+const awayFor = 30 * time.Second
+
+// away reports whether err says that the store does not answer. What it said before is believed
+// then, however old: reads and writes go on from what is here.
+func (f *FS) away(err error) bool {
+	if !errors.Is(err, backend.ErrUnavailable) {
+		return false
+	}
+	f.entries.Away(awayFor)
+	return true
 }
 
 // anew is object with the store asked now, whatever is remembered. A listing cannot tell every
@@ -210,6 +231,13 @@ func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref
 	stamp := f.entries.Stamp()
 	for e, err := range store.List(ctx, dir.Key, "", backend.ListOptions{PageSize: 8}) {
 		if err != nil {
+			if f.away(err) {
+				if obj, exists, known := f.entries.Get(dir); known && exists {
+					return obj, nil
+				} else if known {
+					return bare, backend.ErrNotExist
+				}
+			}
 			return bare, err
 		}
 		if gone[e.Key] {

@@ -159,7 +159,7 @@ func (k *killing) sentTwice(seen []faultproxy.Seen) (parts, twice int) {
 // need not have known.
 func (k *killing) killedAt(at time.Time) bool {
 	for _, kill := range k.kills {
-		if d := kill.Sub(at); d > -time.Second && d < 500*time.Millisecond {
+		if d := kill.Sub(at); d.Abs() < 2*time.Second {
 			return true
 		}
 	}

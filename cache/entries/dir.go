@@ -12,7 +12,7 @@ import (
 // Dir returns the whole listing of one level in byte order; dir.Key is "" or ends in "/".
 // Objects that were listed without metadata still lack them, and are to be looked up by Get.
 func (c *Cache) Dir(dir backend.Ref) ([]backend.Entry, bool) {
-	now := time.Now()
+	now := c.believed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it, ok := c.lru.Get(slot{dir, true})
@@ -47,7 +47,7 @@ func (c *Cache) LearnDir(dir backend.Ref, entries []backend.Entry, s Stamp) {
 // Listed returns what a listing that is still believed shows of an object: mostly without its
 // metadata. ok is false if there is no such listing, or it does not have the object.
 func (c *Cache) Listed(ref backend.Ref) (obj backend.Object, ok bool) {
-	now := time.Now()
+	now := c.believed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	dir := c.dirLocked(ref.Bucket, levelOf(ref.Key), now)

@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -42,6 +43,8 @@ type Options struct {
 
 // A Cache is safe for concurrent use.
 type Cache struct {
+	away atomic.Int64 // until when the store is not asked; Unix nanoseconds
+
 	ttl, negativeTTL time.Duration // constant
 	capacity         int           // constant; entries
 	memory           *memory       // constant; nil without Options.Path
@@ -133,7 +136,7 @@ func (c *Cache) Quiet(dir backend.Ref, s Stamp) bool {
 // known set and found unset it does not exist. obj is complete, or bare. A listing that lacks
 // ref, or a level above it, is knowledge too.
 func (c *Cache) Get(ref backend.Ref) (obj backend.Object, found bool, known bool) {
-	now := time.Now()
+	now := c.believed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if it, ok := c.lru.Get(slot{ref, false}); ok && now.Before(it.expires) {
