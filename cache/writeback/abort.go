@@ -90,10 +90,29 @@ func (q *Queue) tryAbort(ctx context.Context, u *upload) error {
 	if !ok {
 		return backend.ErrUnsupported
 	}
-	if u.id != "" {
-		return pu.Abort(ctx, u.name())
+	if u.id == "" {
+		return q.abortUnknown(ctx, u.ref, pu)
 	}
-	return q.abortUnknown(ctx, u.ref, pu)
+	if err := pu.Abort(ctx, u.name()); err != nil {
+		return err
+	}
+	return stillThere(ctx, u, pu)
+}
+
+// stillThere is an error if the store lists an upload that was aborted. Parts that were on their
+// way then may be stored all the same, and have to be aborted again (S3 API, AbortMultipartUpload).
+func stillThere(ctx context.Context, u *upload, pu backend.PartUploader) error {
+	for up, err := range pu.Uploads(ctx, u.ref.Key) {
+		switch {
+		case errors.Is(err, backend.ErrUnsupported):
+			return nil
+		case err != nil:
+			return err
+		case up.Key == u.ref.Key && up.ID == u.id:
+			return errBusyUpload
+		}
+	}
+	return nil
 }
 
 // abortUnknown aborts the uploads of ref that we do not know. One of them may be ours, begun
