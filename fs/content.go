@@ -188,9 +188,21 @@ func (n *fileNode) openWrite(ctx context.Context, truncate bool, by recall.Calle
 				return nil, errors.Join(err, file.Close())
 			}
 		}
+		if o.ReadBase != nil {
+			n.hold(ref, o.Base)
+		}
 	}
 	n.write(ref, file)
 	return file, nil
+}
+
+// hold keeps a restored copy while n is open, of which a writer needs what he does not replace.
+func (n *fileNode) hold(ref backend.Ref, obj backend.Object) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.unhold == nil {
+		n.unhold = n.fs.recall.Hold(ref, obj)
+	}
 }
 
 // passed reports whether the kernel reads the content from a local file. Until it is closed
