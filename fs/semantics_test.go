@@ -25,7 +25,11 @@ import (
 
 // promises are the headings of SEMANTICS.md, each with its test.
 var promises = map[string]func(*testing.T){
-	"A key is a path":                                       testKeyIsPath,
+	"A key is a path": testKeyIsPath,
+	"A vault shows its inventory and what was done here":    testVaultNames,
+	"A file in a vault keeps its name":                      testVaultFiles,
+	"The directory of a vault tells of it":                  testVaultFacts,
+	"An emptied vault goes a day later":                     testVaultRmdir,
 	"Every key can be reached":                              testEveryKey,
 	"A directory hides an object of its name":               testHidden,
 	"Names that are not UTF-8 are kept":                     testNotUTF8,

@@ -91,9 +91,11 @@ func (s *Store) askInventory() time.Duration {
 		return s.inventoryTrouble("ask for", err)
 	}
 	s.refusal.set("inventory", nil)
-	err = s.cat.setFacts(func(p *provenance) { p.Asked = s.svc.o.Now() })
+	if err := s.cat.setFacts(func(p *provenance) { p.Asked = s.svc.o.Now() }); err != nil {
+		return s.inventoryTrouble("remember to have asked for", err)
+	}
 	s.svc.log.Info("the inventory of the vault was asked for: it comes in some hours, and the names in it appear by themselves",
-		slog.String("key", s.vault), slog.Any("err", err))
+		slog.String("key", s.vault))
 	return s.svc.o.Look
 }
 
