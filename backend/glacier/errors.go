@@ -24,6 +24,7 @@ const (
 // codes are the errors whose HTTP status alone would mislead, or that have none.
 var codes = map[string]error{
 	"ResourceNotFoundException":      backend.ErrNotExist,
+	"VaultNotFound":                  backend.ErrNotExist, // moto
 	codeInvalid:                      backend.ErrInvalid,
 	"MissingParameterValueException": backend.ErrInvalid,
 	"SerializationException":         backend.ErrInvalid,
