@@ -51,7 +51,7 @@ func newRoot(args []string) *cobra.Command {
 		Use:   "thawfs COMMAND",
 		Short: "Object storage as a directory",
 		Long: `thawfs mounts object storage as a directory: S3, whatever speaks its protocol,
-or a store in a local directory.`,
+vaults of S3 Glacier, or a store in a local directory.`,
 		Example: `  thawfs demo                             something to play with, at once
   thawfs mount s3://photos /mnt/photos    one bucket
   thawfs mount s3:// /mnt/all             every bucket of the account
