@@ -60,6 +60,9 @@ func (f *FS) writeOnce(bucket string) (backend.WriteOnce, bool) {
 // notify has the kernel ask again for the attributes of ref. It must not be called by a
 // handler of the same inode, so it does its work aside.
 func (f *FS) notify(ref backend.Ref) {
+	if !f.served.Load() {
+		return
+	}
 	n := f.nodeAt(ref)
 	if n == nil {
 		return

@@ -120,6 +120,7 @@ type FS struct {
 	bringer *bringer
 	root    fusefs.InodeEmbedder
 	notices sync.WaitGroup     // notes to the kernel that are on their way, and what a crash left half done
+	served  atomic.Bool        // there is a kernel to notify: go-fuse sets the tree up before
 	quit    context.CancelFunc // ends the latter
 	fetches *fetches           // of what was waited for
 	inos    inoTable

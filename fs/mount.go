@@ -39,6 +39,7 @@ func NewMount(mountpoint string, o Options) (*Mount, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mount on %q: %w", mountpoint, err), f.Close(context.Background()))
 	}
+	f.served.Store(true)
 	f.tryPassthrough(m.server)
 	f.setReadAhead(mountpoint)
 	return m, nil
