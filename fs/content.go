@@ -120,13 +120,13 @@ func (n *fileNode) leave() error {
 		n.kept = pages{}
 	}
 	n.mu.Unlock()
-	n.fs.tree.Lock()
 	n.mu.Lock()
+	n.fs.tree.Lock()
 	if n.handles == 0 { // nobody has opened it meanwhile
 		n.dropLiveLocked()
 	}
-	n.mu.Unlock()
 	n.fs.tree.Unlock()
+	n.mu.Unlock()
 	var err error
 	if file != nil {
 		err = file.Close()

@@ -98,6 +98,15 @@ func (d *dirNode) refLocked() (ref backend.Ref, ok bool) {
 	return ref, ok
 }
 
+// movedFrom reports whether d is elsewhere by now, and where: what was looked for at the old
+// place is to be looked for again.
+func (d *dirNode) movedFrom(at *backend.Ref) bool {
+	now, ok := d.ref()
+	moved := ok && now != *at
+	*at = now
+	return moved
+}
+
 func (d *dirNode) attrs() attrOf {
 	d.fs.tree.RLock()
 	deleted := d.deleted
@@ -127,10 +136,13 @@ func (d *dirNode) store(ctx context.Context) (backend.Store, backend.Ref, error)
 // Lookup finds a name, and the node that is already known for it.
 func (d *dirNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fusefs.Inode, syscall.Errno) {
 	at, _ := d.ref()
-	at.Key += name
-	d.fs.swaps.wait(ctx, at)
+	d.fs.swaps.wait(ctx, backend.Ref{Bucket: at.Bucket, Key: at.Key + name})
 	fd, err := d.resolve(ctx, name)
+	for isNotExist(err) && d.movedFrom(&at) {
+		fd, err = d.resolve(ctx, name)
+	}
 	if err != nil {
+		at.Key += name
 		return nil, d.fs.errno("lookup", at, err)
 	}
 	return d.child(ctx, name, fd, out), 0
@@ -370,22 +382,38 @@ func (d *dirNode) openChild(name string) *fileNode {
 
 // dropChild marks the known node of name as one without a name.
 func (d *dirNode) dropChild(name string) {
+	d.fs.tree.Lock()
+	n := d.unnameLocked(name)
+	d.fs.tree.Unlock()
+	n.unnamed()
+}
+
+// unnameLocked takes the name from the node that is known by it, and returns that if it is a
+// file; fs.tree is held for writing.
+func (d *dirNode) unnameLocked(name string) *fileNode {
 	c := d.GetChild(name)
 	if c == nil {
-		return
+		return nil
 	}
-	d.fs.tree.Lock()
-	defer d.fs.tree.Unlock()
 	switch n := c.Operations().(type) {
 	case *fileNode:
 		n.dropLiveLocked()
 		n.deleted = true
-		n.mu.Lock()
-		n.attr.Ctime = time.Now()
-		n.mu.Unlock()
+		return n
 	case *dirNode:
 		n.deleted = true
 	}
+	return nil
+}
+
+// unnamed moves the ctime of a file, if any, that has lost its name.
+func (n *fileNode) unnamed() {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.attr.Ctime = time.Now()
 }
 
 func cmpErr(errs ...error) error {

@@ -98,8 +98,33 @@ func (h *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 	return &fuse.DirEntry{Name: e.name, Mode: h.typeOf(e), Ino: h.inoOf(e), Off: h.pos}, 0
 }
 
-// fill reads the next batch of entries from the listing.
+// fill reads the next batch of entries, of the directory wherever it is: one that is renamed
+// while it is read has nothing left at its old place.
 func (h *dirHandle) fill() error {
+	for {
+		err := h.fillHere()
+		at := h.at
+		if !h.d.movedFrom(&at) {
+			return err
+		}
+		pos := h.pos
+		h.at = at
+		h.rewind()
+		for h.pos < pos {
+			if len(h.pending) == 0 && (h.fillHere() != nil || len(h.pending) == 0) {
+				break
+			}
+			h.pending = h.pending[1:]
+			h.pos++
+		}
+		if len(h.pending) > 0 {
+			return nil
+		}
+	}
+}
+
+// fillHere reads the next batch from the listing.
+func (h *dirHandle) fillHere() error {
 	h.batch, h.bare = map[string]found{}, true
 	var names []backend.Entry
 	defer func() { h.d.fs.walks.listed(h.at, names) }()

@@ -70,7 +70,7 @@ func runSteps(ctx context.Context, steps []*renaming) error {
 		}
 		if i == 1 {
 			undo := *steps[0]
-			undo.from, undo.to, undo.newComp = undo.to, undo.from, steps[1].newComp
+			undo.from, undo.to, undo.newComp, undo.moved = undo.to, undo.from, steps[1].newComp, false
 			err = errors.Join(err, undo.again(ctx))
 		}
 		return err

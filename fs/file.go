@@ -107,6 +107,12 @@ func (n *fileNode) acquire(ctx context.Context) error {
 
 func (n *fileNode) release() { <-n.opening }
 
+// movedFrom reports whether the file has another name than ref by now.
+func (n *fileNode) movedFrom(ref backend.Ref) bool {
+	now, ok := n.ref()
+	return ok && now != ref
+}
+
 // attrs are the file's attributes now.
 func (n *fileNode) attrs() attrOf {
 	ref, named := n.ref()
@@ -194,7 +200,10 @@ func (n *fileNode) revalidate(ctx context.Context) error {
 		return err
 	}
 	obj, err := n.fs.glance(ctx, store, ref)
-	if err != nil {
+	switch {
+	case isNotExist(err) && n.movedFrom(ref):
+		return n.revalidate(ctx)
+	case err != nil:
 		return err
 	}
 	if !n.refresh(obj) {

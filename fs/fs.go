@@ -136,9 +136,11 @@ type FS struct {
 	passthrough atomic.Bool
 	failures    atomic.Int64 // requests of programs answered with EIO
 
-	// tree guards parent and comp of every node and live. It is taken before a node's
-	// own lock and never held across I/O.
+	// tree guards parent and comp of every node, live and moving. It is a leaf: it is taken
+	// after a node's own lock and the queue's, and never held across I/O.
 	tree sync.RWMutex
+	// moving are the renames under way, by their old names.
+	moving map[backend.Ref]*renaming
 	// live finds the file node of a key while it is open, for what the queue has to tell.
 	live map[backend.Ref]*fileNode
 }
@@ -152,7 +154,7 @@ func New(o Options) (*FS, error) {
 	if err := os.MkdirAll(o.CacheDir, 0o700); err != nil {
 		return nil, fmt.Errorf("cache directory: %w", err)
 	}
-	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}}
+	f := &FS{o: o, log: o.Log, born: time.Now(), live: map[backend.Ref]*fileNode{}, moving: map[backend.Ref]*renaming{}}
 	f.stores.service = o.Service
 	f.swaps.dir, f.swaps.busy = filepath.Join(o.CacheDir, "exchanges"), map[backend.Ref]chan struct{}{}
 	f.root = f.newRoot()
@@ -171,7 +173,7 @@ func (f *FS) openCaches() (err error) {
 	dir := func(name string) string { return filepath.Join(f.o.CacheDir, name) }
 	if f.queue, err = writeback.New(writeback.Options{
 		Dir: dir("writeback"), Capacity: f.o.SpoolSize, Delay: f.o.Delay, Log: f.log,
-		Open: f.stores.open, Stored: f.stored, Removed: f.removed, Unused: f.adopt, Left: attrindex.IsKey,
+		Open: f.stores.open, Stored: f.stored, Removed: f.removed, Moved: f.renamed, Unused: f.adopt, Left: attrindex.IsKey,
 	}); err != nil {
 		return err
 	}

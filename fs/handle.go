@@ -79,7 +79,11 @@ var (
 )
 
 func (n *fileNode) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	at, _ := n.ref()
 	fh, fuseFlags, err := n.open(ctx, flags)
+	if isNotExist(err) && n.movedFrom(at) {
+		fh, fuseFlags, err = n.open(ctx, flags)
+	}
 	if err != nil {
 		ref, _ := n.ref()
 		if errors.Is(err, backend.ErrChanged) {

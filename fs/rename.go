@@ -69,6 +69,11 @@ type renaming struct {
 
 	swaps bool          // a step of an exchange: no name is replaced, and
 	child *fusefs.Inode // is the node that moves, nil if none is known
+
+	// What moveLocked found, guarded by fs.tree until the queue returns.
+	moved    bool
+	open     []*fileNode // whose content has another name now
+	replaced *fileNode   // has no name any more
 }
 
 // node is that of what is renamed, nil if the kernel does not know it.
@@ -172,6 +177,7 @@ func (r *renaming) file(ctx context.Context) error {
 	ctx, cancel := change(ctx)
 	defer cancel()
 	defer r.carry()()
+	defer r.expect()()
 	err := r.fs.queue.Rename(ctx, r.from, r.to, r.src.obj)
 	if isNotExist(err) && r.src.obj.ETag == "" { // it was pending when plan looked, and has been sent since
 		if r.src, err = r.oldDir.resolve(ctx, r.oldName); err == nil {
@@ -181,9 +187,7 @@ func (r *renaming) file(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range r.move() {
-		n.moved(ctx)
-	}
+	r.reopen(ctx)
 	return nil
 }
 
@@ -210,6 +214,7 @@ func (r *renaming) dir(ctx context.Context) error {
 		return err
 	}
 	defer r.carry()()
+	defer r.expect()()
 	r.fs.index.Discard(r.from)
 	ctx = context.WithoutCancel(ctx) // the queue bounds each request; a large tree takes its time
 	if err := r.fs.queue.RenameTree(ctx, r.from.Bucket, r.from.Key, r.to.Key); err != nil {
@@ -217,9 +222,7 @@ func (r *renaming) dir(ctx context.Context) error {
 	}
 	r.fs.entries.DropDir(r.from)
 	r.fs.entries.DropDir(r.to)
-	for _, n := range r.move() {
-		n.moved(ctx)
-	}
+	r.reopen(ctx)
 	return nil
 }
 
@@ -279,21 +282,42 @@ func (r *renaming) openLocked() []*fileNode {
 	return open
 }
 
-// move gives the nodes their new place and returns the open files whose content has
-// another name now. go-fuse moves its own inodes when Rename returns.
-func (r *renaming) move() []*fileNode {
-	if !r.swaps {
-		r.newDir.dropChild(r.newName)
-	}
-	c := r.node()
+// expect has the nodes take their new place in the moment in which the queue renames, so that
+// nobody finds them between the two names.
+func (r *renaming) expect() (over func()) {
 	f := r.fs
 	f.tree.Lock()
 	defer f.tree.Unlock()
-	open := r.openLocked()
-	for _, n := range open {
+	from := r.from
+	f.moving[from] = r
+	return func() {
+		f.tree.Lock()
+		defer f.tree.Unlock()
+		delete(f.moving, from)
+	}
+}
+
+// renamed is told by the queue, whose lock is held.
+func (f *FS) renamed(from, to backend.Ref) {
+	f.tree.Lock()
+	defer f.tree.Unlock()
+	if r := f.moving[from]; r != nil && r.to == to {
+		r.moveLocked()
+	}
+}
+
+// moveLocked gives the nodes their new place; fs.tree is held for writing. go-fuse moves its
+// own inodes when Rename returns.
+func (r *renaming) moveLocked() {
+	r.moved = true
+	if !r.swaps {
+		r.replaced = r.newDir.unnameLocked(r.newName)
+	}
+	r.open = r.openLocked()
+	for _, n := range r.open {
 		n.dropLiveLocked()
 	}
-	if c != nil {
+	if c := r.node(); c != nil {
 		switch n := c.Operations().(type) {
 		case *fileNode:
 			n.parent, n.comp = r.newDir, r.newComp
@@ -301,10 +325,23 @@ func (r *renaming) move() []*fileNode {
 			n.parent, n.comp = r.newDir, r.newComp
 		}
 	}
-	for _, n := range open {
+	for _, n := range r.open {
 		if ref, ok := n.refLocked(); ok {
-			f.live[ref] = n
+			r.fs.live[ref] = n
 		}
 	}
-	return open
+}
+
+// reopen ends a rename that the queue has done.
+func (r *renaming) reopen(ctx context.Context) {
+	r.fs.tree.Lock()
+	if !r.moved {
+		r.moveLocked()
+	}
+	open, replaced := r.open, r.replaced
+	r.fs.tree.Unlock()
+	replaced.unnamed()
+	for _, n := range open {
+		n.moved(ctx)
+	}
 }

@@ -93,10 +93,6 @@ func (q *Queue) takeOverLocked(e, n *entry, c movedCopy, copied bool) (recs []re
 	case e.want == attrs && e.base.holds(c.source.obj) && (c.source.attrs == nil || !sameAttrs(*c.source.attrs, e.attrs)):
 		q.wantLocked(n, attrs)
 	}
-	if n.want == clean && n.file != nil && copied { // the copy has all that the last Commit asked for
-		n.file.confirmed = n.file.gen
-		n.file.notifyLocked()
-	}
 	return recs
 }
 

@@ -202,14 +202,29 @@ func (q *Queue) commitMove(m *move) error {
 		q.sent.Copies++
 	}
 	q.j.append(append(recs, record{MoveEnd: m.id})...)
+	q.movedLocked(backend.Ref{Bucket: m.bucket, Key: m.from}, backend.Ref{Bucket: m.bucket, Key: m.to})
 	q.mu.Unlock()
 	err := q.syncSurely()
 	if err == nil {
 		q.mu.Lock()
+		q.confirmLocked(m)
 		q.dismissLocked(m)
 		q.mu.Unlock()
 	}
 	return err
+}
+
+// confirmLocked tells those who sync a moved file that the copy has all that its last Commit
+// asked for. Before the rename is on the disk that is not certain: after a power cut the copy
+// would be made anew, of what the journal has by then.
+func (q *Queue) confirmLocked(m *move) {
+	for key := range m.copies {
+		n := q.entries[backend.Ref{Bucket: m.bucket, Key: m.target(key)}]
+		if n != nil && n.want == clean && n.file != nil {
+			n.file.confirmed = n.file.gen
+			n.file.notifyLocked()
+		}
+	}
 }
 
 // syncSurely returns when the journal is on the disk: no source may be deleted before the

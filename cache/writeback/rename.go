@@ -149,7 +149,15 @@ func (q *Queue) renamePending(from, to backend.Ref) (seq uint64, done bool, err 
 	case e == nil || e.want != content || e.file.sparse != nil:
 		return 0, false, nil
 	}
-	return q.j.append(q.rekeyLocked(e, to)...), true, nil
+	seq = q.j.append(q.rekeyLocked(e, to)...)
+	q.movedLocked(from, to)
+	return seq, true, nil
+}
+
+func (q *Queue) movedLocked(from, to backend.Ref) {
+	if q.o.Moved != nil {
+		q.o.Moved(from, to)
+	}
 }
 
 // rekeyLocked moves the content that e wants sent to the name to. It returns

@@ -65,6 +65,11 @@ type Options struct {
 	// is empty when there is no such file or when somebody still has it open.
 	Stored func(ref backend.Ref, obj backend.Object, path string)
 
+	// Moved, if set, is told of a rename at the moment from which on everybody finds the new
+	// name and not the old one; names of trees end in "/". It is called with the lock held,
+	// so it must neither call the queue nor wait for somebody who does.
+	Moved func(from, to backend.Ref)
+
 	// Removed tells that the store confirmed a delete.
 	Removed func(ref backend.Ref)
 
