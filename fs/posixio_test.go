@@ -8,12 +8,9 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-func TestPosixIO(t *testing.T) { runPosix(t, processCases(), holeCases(), ioCases()) }
 
 // child runs this program as the child that part names (childParts) and returns what it says.
 func (p *posix) child(part, file string) *exec.Cmd {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPosixModes(t *testing.T) {
-	runPosix(t, chmodCases(), chownCases(), killCases(), createCases(), stickyCases())
+	runPosix(t, chmodCases(), chownCases())
 }
 
 // kinds are the types of files that a name can stand for, each with how to make one.
