@@ -71,7 +71,8 @@ vaults of S3 Glacier, or a store in a local directory.`,
 		return flagProblem(cmd, err)
 	})
 	root.AddCommand(mountCommand(args), umountCommand(), lsCommand(), restoreCommand(), inventoryCommand(), statusCommand(),
-		topCommand(), flushCommand(), cacheCommand(), logCommand(), configCommand(), doctorCommand(), demoCommand(args), versionCommand())
+		topCommand(), flushCommand(), cacheCommand(), logCommand(), configCommand(), doctorCommand(),
+		demoCommand(args), versionCommand(), manCommand())
 	return root
 }
 
