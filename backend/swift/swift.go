@@ -40,6 +40,7 @@ type Options struct {
 
 // Service is an account of a cloud. It implements backend.Service.
 type Service struct {
+	meter   backend.Meter
 	o       Options
 	log     *slog.Logger
 	client  *http.Client // requests that are answered soon
@@ -84,9 +85,12 @@ func New(ctx context.Context, o Options) (*Service, error) {
 	if err != nil {
 		return nil, &backend.Error{Store: "swift", Op: "configure", Err: err}
 	}
-	wrap := o.Wrap
-	if wrap == nil {
-		wrap = func(rt http.RoundTripper) http.RoundTripper { return rt }
+	wrap := func(rt http.RoundTripper) http.RoundTripper {
+		rt = s.meter.Transport(rt, operation)
+		if o.Wrap != nil {
+			rt = o.Wrap(rt)
+		}
+		return rt
 	}
 	s.client, s.patient = newClient(wrap(t.impatient())), newClient(wrap(t.patient()))
 	s.keys = newKeyring(o.Auth, wrap(t.impatient()), s.log)

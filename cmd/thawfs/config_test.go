@@ -178,11 +178,13 @@ func TestImportOfOtherTools(t *testing.T) {
 	home(".aws/config", "[default]\nregion = eu-west-1\n[profile backup]\nregion = eu-central-1\nendpoint_url = http://localhost:9000\ns3 =\n  max_concurrent_requests = 20\n[sso-session my]\nsso_region = us-east-1\n")
 	home(".config/rclone/rclone.conf", "[b2 cold]\ntype = s3\nprovider = Other\naccess_key_id = K\nsecret_access_key = S#;x\nendpoint = s3.example.com\n[drive]\ntype = drive\n")
 	home(".mc/config.json", `{"version":"10","aliases":{"gcs":{"url":"https://storage.googleapis.com","accessKey":"YOUR-ACCESS-KEY-HERE","secretKey":"YOUR-SECRET-KEY-HERE"},"mine":{"url":"http://minio:9000","accessKey":"a","secretKey":"b","api":"S3v4","path":"auto"}}}`)
+	home(".config/openstack/clouds.yaml", "clouds:\n  ovh:\n    region_name: GRA\n    auth:\n      password: secret\n")
 	o := w.must("config", "import")
 	for _, want := range []string{
 		"[remotes.default]\nsource = 's3://'\nprofile = 'default'\nregion = 'eu-west-1'\n",
 		"[remotes.backup]\nsource = 's3://'\nendpoint = 'http://localhost:9000'\nprofile = 'backup'\nregion = 'eu-central-1'\n",
 		"[remotes.b2-cold]\nsource = 's3://'\naccess-key-id = 'K'\nendpoint = 'https://s3.example.com'\nsecret-access-key = 'S#;x'\n",
+		"[remotes.ovh]\nsource = 'swift://'\nos-cloud = 'ovh'\n",
 		"[remotes.mine]\nsource = 's3://'\naccess-key-id = 'a'\nendpoint = 'http://minio:9000'\nsecret-access-key = 'b'\n",
 	} {
 		if !strings.Contains(o.stdout, want) {

@@ -111,26 +111,21 @@ func importMC(b []byte) (remotes []imported, skipped []string, err error) {
 	return remotes, skipped, nil
 }
 
-// importClouds reads clouds.yaml. The cloud is named, so that its passwords stay where they are.
+// importClouds reads clouds.yaml. The cloud is named, so that its region and passwords stay where they are.
 func importClouds(b []byte) (remotes []imported, skipped []string, err error) {
 	var c struct {
-		Clouds map[string]struct {
-			Region string `yaml:"region_name"`
-		} `yaml:"clouds"`
+		Clouds map[string]any `yaml:"clouds"`
 	}
 	if err := yaml.Unmarshal(b, &c); err != nil {
 		return nil, nil, err
 	}
 	flags := flagsOf(newOptions())
 	for _, name := range slices.Sorted(maps.Keys(c.Clouds)) {
-		if _, err := parseSource("swift://"); err != nil || flags.Lookup("cloud") == nil {
+		if _, err := parseSource("swift://"); err != nil || flags.Lookup("os-cloud") == nil {
 			skipped = append(skipped, name+": this build does not reach OpenStack Swift by clouds.yaml")
 			continue
 		}
-		keys := map[string]any{keySource: "swift://", "cloud": name}
-		if r := c.Clouds[name].Region; r != "" {
-			keys["region"] = r
-		}
+		keys := map[string]any{keySource: "swift://", "os-cloud": name}
 		remotes = append(remotes, imported{name: name, keys: keys})
 	}
 	return remotes, skipped, nil
