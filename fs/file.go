@@ -281,7 +281,9 @@ func (n *fileNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
 	n.mu.Unlock()
 	ref, named := n.ref()
 	if later || !named {
-		return n.setLater(fn)
+		if done, err := n.setLater(fn); done || err != nil || !named {
+			return err
+		}
 	}
 	store, err := n.fs.stores.open(ctx, ref.Bucket)
 	if err != nil {
@@ -300,30 +302,37 @@ func (n *fileNode) setAttr(ctx context.Context, fn func(*fileAttr)) error {
 		return err
 	}
 	n.mu.Lock()
-	n.obj.Attrs = attrs
+	n.obj.Attrs, n.dirty = attrs, false
 	n.mu.Unlock()
 	return nil
 }
 
 // setLater changes attributes that a writer's Flush will commit along with its bytes. Without
 // any the Flush may be over (the kernel tells of the end of a writer some time after close),
-// so then they are committed now.
-func (n *fileNode) setLater(fn func(*fileAttr)) error {
+// so then they are committed now. It is not done if the writer has gone meanwhile, and his file
+// with him: nobody would commit them.
+func (n *fileNode) setLater(fn func(*fileAttr)) (done bool, err error) {
 	n.mu.Lock()
 	old := n.obj.Attrs
 	n.mu.Unlock()
-	_, err := n.applyLocal(fn, old)
+	if _, err := n.applyLocal(fn, old); err != nil {
+		return false, err
+	}
 	n.mu.Lock()
-	n.dirty = n.dirty || err == nil
+	n.dirty = true
 	file := n.file
 	n.mu.Unlock()
-	if err != nil || file == nil {
-		return err
+	if file == nil {
+		return false, nil
 	}
-	if _, _, changed := file.Stat(); changed {
-		return nil
+	if _, _, changed := file.Stat(); !changed {
+		if err := n.commit(); err != nil {
+			return false, err
+		}
 	}
-	return n.commit()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.file != nil || !n.dirty, nil
 }
 
 // applyLocal changes the attributes in memory and returns them encoded over old, or E2BIG if
