@@ -6,6 +6,7 @@
 # make bench      workloads on a real mount beside the bare SDK, near and far, and benchmarks of the parts;
 #                 BENCH="-quick -work seqread" narrows it down (go run ./integration/bench -help)
 # make lint       gofmt, gofumpt, go vet, staticcheck
+# make package    deb, rpm and tarball in dist, with a list of what is in them (SBOM)
 # make clean      what the above left in this directory
 
 GO ?= go
@@ -13,7 +14,7 @@ export CGO_ENABLED ?= 0
 lint := .cache/lint
 
 .DEFAULT_GOAL := build
-.PHONY: fuzz build demo servers browser test test-slow bench lint clean
+.PHONY: fuzz build demo servers browser test test-slow bench lint package clean
 
 build:
 	$(GO) build -trimpath -o thawfs ./cmd/thawfs
@@ -63,6 +64,14 @@ lint:
 	$(GO) vet ./...
 	$(lint)/staticcheck ./...
 
+# The same commit makes the same bytes.
+package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+package:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=true -ldflags '-s -w' -o .cache/package/thawfs ./cmd/thawfs
+	$(GO) build -C tools/package -trimpath -o ../../.cache/package/package .
+	.cache/package/package -binary .cache/package/thawfs -root . -out dist
+	@ls -l dist
+
 clean:
-	rm -rf thawfs .cache
+	rm -rf thawfs .cache dist
 	$(GO) clean -testcache
