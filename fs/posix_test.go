@@ -17,7 +17,7 @@ import (
 )
 
 // exceptions are the tests of go-fuse's suite that do not hold here, each with its reason.
-// The suite runs them all the same: one that passes should leave this list.
+// They are not run.
 var exceptions = map[string]string{
 	"Link":             "one key is one object: there are no hard links",
 	"LinkUnlinkRename": "one key is one object: there are no hard links",
