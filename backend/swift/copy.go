@@ -150,11 +150,11 @@ func (s *Store) copyLarge(ctx context.Context, k known, from, to string, header 
 		return backend.Object{}, err
 	}
 	at := s.segments() + "/" + setName(backend.Upload{Key: to, ID: rand.Text()})
-	tag, h, err := s.putManifest(ctx, to, segments, header, cond, at)
+	segments, h, err := s.putManifest(ctx, to, segments, header, cond, at)
 	if err != nil {
 		return backend.Object{}, err
 	}
-	made.ETag = tag
+	made.ETag = manifestTag(segments)
 	keep, err := s.expand(ctx, segments)
 	if err == nil {
 		s.releaseAfter(ctx, to, old.segments, keep)

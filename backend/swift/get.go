@@ -105,7 +105,7 @@ type answer struct {
 
 // request asks for bytes [off, off+n), n not 0, and makes sure that it is these that come.
 func (s *Store) request(ctx context.Context, raw, etag string, off, n int64) (answer, error) {
-	r := request{method: http.MethodGet, container: s.name, key: raw, header: map[string]string{}}
+	r := request{method: http.MethodGet, container: s.name, key: raw, header: map[string]string{}, cold: isArchive(s.policy)}
 	if etag != "" {
 		r.header["If-Match"] = quoted(etag)
 	}

@@ -48,7 +48,11 @@ func (s *Store) List(ctx context.Context, prefix, after string, opts backend.Lis
 			return
 		}
 		l := &lister{last: after, held: held, yield: yield}
+		first := true
 		for rows, err := range s.pages(ctx, prefix, after, opts) {
+			if err == nil && first {
+				first, err = false, s.holdTop(ctx, prefix, after, rows, held)
+			}
 			if err != nil {
 				yield(backend.Entry{}, s.fail(ctx, "list", prefix, err))
 				return
@@ -94,6 +98,24 @@ func (s *Store) heldBack(ctx context.Context, prefix, after string, delimited bo
 	return held, nil
 }
 
+// holdTop finds the marker of the directory that is listed, if that has no slash: its name does
+// not begin with prefix as its key does. rows are the first page.
+func (s *Store) holdTop(ctx context.Context, prefix, after string, rows []row, held map[string]backend.Entry) error {
+	bare := strings.TrimSuffix(prefix, "/")
+	if bare == prefix || bare == "" || after >= prefix || len(rows) > 0 && rows[0].Name == prefix {
+		return nil
+	}
+	k, err := s.headRaw(ctx, bare)
+	if statusOf(err) == http.StatusNotFound {
+		return nil
+	}
+	if err == nil && isMarker(k.raw, k.Size, k.Header["content-type"]) {
+		k.Key = prefix
+		held[prefix] = backend.Entry{Object: k.Object}
+	}
+	return err
+}
+
 // A listed entry and the name under which the store has it.
 type listed struct {
 	backend.Entry
@@ -116,13 +138,7 @@ func (s *Store) pages(ctx context.Context, prefix, after string, opts backend.Li
 				q.Set("policy_extra", "true")
 			}
 			rows, err := s.svc.listing(ctx, s.name, q)
-			if err != nil || len(rows) == 0 {
-				if err != nil {
-					yield(nil, err)
-				}
-				return
-			}
-			if !yield(rows, nil) || len(rows) < limit {
+			if !yield(rows, err) || err != nil || len(rows) < limit {
 				return
 			}
 			last := rows[len(rows)-1]

@@ -153,6 +153,9 @@ func (s *Store) expand(ctx context.Context, segments []segment) ([]segment, erro
 
 // segmentsOf are all objects that k is made of; none if it is a plain one.
 func (s *Store) segmentsOf(ctx context.Context, k known) ([]segment, error) {
+	if k.kind == staticLarge && isArchive(s.policy) && !k.State.Readable() {
+		return s.sealedSegments(ctx, k)
+	}
 	segments, err := s.readManifest(ctx, k)
 	if err != nil {
 		return nil, err
@@ -184,13 +187,13 @@ func (s *Store) replaced(ctx context.Context, key string, cond backend.Cond) (pr
 
 // putManifest makes segments, of which Swift checks sizes and ETags, the object raw. Those that
 // are too many for one manifest are gathered in manifests below at (container/prefix). It
-// returns the ETag of the object.
-func (s *Store) putManifest(ctx context.Context, raw string, segments []segment, header map[string]string, cond backend.Cond, at string) (string, http.Header, error) {
+// returns the lines of the outermost manifest.
+func (s *Store) putManifest(ctx context.Context, raw string, segments []segment, header map[string]string, cond backend.Cond, at string) ([]segment, http.Header, error) {
 	limit := s.svc.info.maxSegments(ctx, s.svc)
 	for level := 0; countObjects(segments) > limit; level++ {
 		var err error
 		if segments, err = s.gather(ctx, segments, limit, fmt.Sprintf("%s/m%d", at, level)); err != nil {
-			return "", nil, err
+			return nil, nil, err
 		}
 	}
 	tag := manifestTag(segments)
@@ -199,7 +202,7 @@ func (s *Store) putManifest(ctx context.Context, raw string, segments []segment,
 		method: http.MethodPut, container: s.name, key: raw, header: header, body: manifestBody(segments), patient: true,
 		query: url.Values{"multipart-manifest": {"put"}},
 	}, cond, tag)
-	return tag, h, err
+	return segments, h, err
 }
 
 func countObjects(segments []segment) (n int) {

@@ -287,11 +287,11 @@ func (s *Store) complete(ctx context.Context, up backend.Upload, parts []backend
 	for _, p := range parts {
 		made.Size += p.Size
 	}
-	tag, h, err := s.putManifest(ctx, up.Key, segments, header, opts.Cond, s.segments()+"/"+setName(up))
+	segments, h, err := s.putManifest(ctx, up.Key, segments, header, opts.Cond, s.segments()+"/"+setName(up))
 	if err != nil {
 		return backend.Object{}, err
 	}
-	made.ETag = tag
+	made.ETag = manifestTag(segments)
 	s.finish(ctx, up, segments, old.segments)
 	return s.newest(ctx, made, h, old), nil
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/thawfs/thawfs/backend"
 )
 
 const (
@@ -32,6 +34,7 @@ type request struct {
 	header         map[string]string
 	body           *io.SectionReader // read again by each attempt
 	patient        bool              // the server may think about it for minutes
+	cold           bool              // 429 says that it is sealed, not that it is to be asked again
 	root           bool              // below the server's root instead of the account: key is the path
 }
 
@@ -56,6 +59,9 @@ func (s *Service) do(ctx context.Context, r request) (*http.Response, error) {
 			continue
 		}
 		wait, again := retryAfter(err, attempt)
+		if r.cold && statusOf(err) == http.StatusTooManyRequests {
+			return nil, fmt.Errorf("%w: %w", backend.ErrArchived, err)
+		}
 		if !again || attempt == maxRetries || ctx.Err() != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,7 +78,7 @@ func (s *Store) sealedPlaces(ctx context.Context, k known) ([]row, error) {
 			"format": {"json"}, "limit": {strconv.Itoa(maxPage)}, "marker": {marker}, "prefix": {prefix}, "policy_extra": {"true"},
 		})
 		if statusOf(err) == http.StatusNotFound || err == nil && len(rows) == 0 {
-			return all, nil
+			return ownRows(all, prefix), nil
 		}
 		if err != nil {
 			return nil, err
@@ -85,6 +86,30 @@ func (s *Store) sealedPlaces(ctx context.Context, k known) ([]row, error) {
 		all = append(all, rows...)
 		marker = rows[len(rows)-1].Name
 	}
+}
+
+// ownRows leaves out the segments of objects that lie below one of ours.
+func ownRows(rows []row, prefix string) []row {
+	own := slices.DeleteFunc(slices.Clone(rows), func(r row) bool {
+		id, number, ok := strings.Cut(strings.TrimPrefix(r.Name, prefix), "/")
+		return !ok || strings.Contains(number, "/") || !ours(set(id))
+	})
+	if len(own) > 0 {
+		return own
+	}
+	return rows
+}
+
+// sealedSegments are the segments of k, whose manifest cannot be read: those of its name.
+func (s *Store) sealedSegments(ctx context.Context, k known) ([]segment, error) {
+	rows, err := s.sealedPlaces(ctx, k)
+	var segments []segment
+	for _, r := range ownRows(rows, k.raw+"/") {
+		if g := (segment{Name: "/" + s.segments() + "/" + r.Name, Size: r.Bytes, ETag: r.Hash}); ours(setOf(g)) {
+			segments = append(segments, g)
+		}
+	}
+	return segments, err
 }
 
 // Restore implements backend.Restorer: the one GET of something sealed that is made. Swift's
@@ -125,13 +150,12 @@ func (s *Store) unsealSegments(ctx context.Context, k known) error {
 // unseal starts the retrieval of one object: its refusal is what was wanted.
 func (s *Store) unseal(ctx context.Context, container, name string) error {
 	resp, err := s.svc.do(ctx, request{
-		method: http.MethodGet, container: container, key: name, header: map[string]string{"Range": "bytes=0-0"},
+		method: http.MethodGet, container: container, key: name, header: map[string]string{"Range": "bytes=0-0"}, cold: true,
 	})
 	if err == nil {
 		return resp.Body.Close() // it was not sealed any more
 	}
-	a := answerOf(err)
-	if a != nil && (errors.Is(statusSentinel(a), backend.ErrArchived) || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestedRangeNotSatisfiable) {
+	if errors.Is(err, backend.ErrArchived) || statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
 		return nil
 	}
 	return err

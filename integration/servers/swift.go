@@ -52,7 +52,8 @@ func swiftKind(name string, tokens time.Duration) kind {
 
 // makeKeystone fills a database with the users and projects of keystone.py.
 func makeKeystone(ctx context.Context, b *builder) error {
-	script := filepath.Join(b.dir, "keystone.py")
+	// Not keystone.py: Python would take it for the module.
+	script := filepath.Join(b.dir, "make.py")
 	if err := os.WriteFile(script, []byte(keystoneScript), 0o644); err != nil {
 		return err
 	}
