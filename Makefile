@@ -25,7 +25,7 @@ demo: build
 # The race detector needs cgo; the product does not.
 test test-slow: export CGO_ENABLED = 1
 
-# Real S3 servers, built once into .cache and found there by the tests.
+# Real S3 and Swift servers, built once into .cache and found there by the tests.
 servers:
 	$(GO) run ./integration/servers/cmd/servers install
 

@@ -17,6 +17,9 @@
 //
 //	go run ./integration/servers/cmd/servers install
 //
+// Swift and Keystone are Debian's packages, which are installed when they are missing and whose
+// daemons stay down: what the tests use runs in a directory of its own (swift.go).
+//
 // A server that cannot be had fails the test and says what to do. Nothing is ever skipped.
 package servers
 
