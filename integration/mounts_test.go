@@ -40,7 +40,7 @@ var drivers = []struct {
 }
 
 // shortOnSlow are the tests that run over slow drivers in short runs too.
-var shortOnSlow = []string{"TestRestic"}
+var shortOnSlow = []string{"TestTar"}
 
 func openSwift(t *testing.T, at servers.SwiftAccount) backend.Service {
 	t.Helper()
