@@ -153,7 +153,7 @@ func each(list []string, n int, do func(string)) {
 func (s *Service) removeNames(ctx context.Context, container string, names []string) map[string]error {
 	failed := map[string]error{}
 	size := bulkSize
-	b := s.info.get(ctx, s).Bulk
+	b := s.limits.Bulk
 	if b != nil && b.MaxDeletes > 0 {
 		size = min(size, b.MaxDeletes)
 	}

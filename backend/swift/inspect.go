@@ -93,7 +93,7 @@ func (s *Store) tempURL(ctx context.Context, k known) (string, error) {
 		return "", err
 	}
 	digest := sha256.New
-	if t := s.svc.info.get(ctx, s.svc).TempURL; t == nil || !slices.Contains(t.Digests, "sha256") {
+	if t := s.svc.limits.TempURL; t == nil || !slices.Contains(t.Digests, "sha256") {
 		digest = sha1.New // before Swift 2.21 there was no other
 	}
 	expires := strconv.FormatInt(time.Now().Add(tempURLLife).Unix(), 10)

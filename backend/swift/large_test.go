@@ -108,10 +108,7 @@ func TestEditUploadsOnlyItsSegment(t *testing.T) {
 func TestManySegmentsGoIntoNestedManifests(t *testing.T) {
 	svc := service(t, servers.Swift(t))
 	s := testBucket(t, svc)
-	_ = svc.info.get(t.Context(), svc)
-	svc.info.mu.Lock()
-	svc.info.told.SLO.MaxSegments = 3
-	svc.info.mu.Unlock()
+	svc.limits.SLO.MaxSegments = 3
 	var parts []string
 	for i := range 11 {
 		parts = append(parts, "part "+strconv.Itoa(i)+" ")

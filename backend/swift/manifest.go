@@ -189,7 +189,7 @@ func (s *Store) replaced(ctx context.Context, key string, cond backend.Cond) (pr
 // are too many for one manifest are gathered in manifests below at (container/prefix). It
 // returns the lines of the outermost manifest.
 func (s *Store) putManifest(ctx context.Context, raw string, segments []segment, header map[string]string, cond backend.Cond, at string) ([]segment, http.Header, error) {
-	limit := s.svc.info.maxSegments(ctx, s.svc)
+	limit := s.svc.limits.maxSegments()
 	for level := 0; countObjects(segments) > limit; level++ {
 		var err error
 		if segments, err = s.gather(ctx, segments, limit, fmt.Sprintf("%s/m%d", at, level)); err != nil {

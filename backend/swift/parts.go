@@ -43,9 +43,7 @@ type uploadRecord struct {
 // PartLimits implements backend.PartUploader. Parts below a mebibyte would be sent to readers
 // one a second (middleware slo, rate_limit_under_size).
 func (s *Store) PartLimits() backend.PartLimits {
-	ctx, cancel := context.WithTimeout(context.Background(), loginLimit)
-	defer cancel()
-	l := backend.PartLimits{MinSize: mib, MaxSize: s.svc.info.maxFile(ctx, s.svc), MaxParts: s.svc.info.maxSegments(ctx, s.svc)}
+	l := backend.PartLimits{MinSize: mib, MaxSize: s.svc.limits.maxFile(), MaxParts: s.svc.limits.maxSegments()}
 	l.MaxPut, l.MaxObject = l.MaxSize, int64(l.MaxParts)*l.MaxSize
 	return l
 }

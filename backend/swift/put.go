@@ -36,7 +36,7 @@ func (s *Store) put(ctx context.Context, key string, body *io.SectionReader, opt
 	if err := checkKey(key); err != nil {
 		return backend.Object{}, err
 	}
-	if limit := s.svc.info.maxFile(ctx, s.svc); body.Size() > limit {
+	if limit := s.svc.limits.maxFile(); body.Size() > limit {
 		return backend.Object{}, fmt.Errorf("%w: %d bytes, one request takes %d", backend.ErrTooLarge, body.Size(), limit)
 	}
 	if opts.IfMatch != "" {

@@ -46,7 +46,7 @@ type Service struct {
 	client  *http.Client // requests that are answered soon
 	patient *http.Client // those a server may think about for minutes
 	keys    *keyring
-	info    info
+	limits  limits // of the server; constant
 	readers readers
 	turns   turns
 
@@ -94,8 +94,12 @@ func New(ctx context.Context, o Options) (*Service, error) {
 	}
 	s.client, s.patient = newClient(wrap(t.impatient())), newClient(wrap(t.patient()))
 	s.keys = newKeyring(o.Auth, wrap(t.impatient()), s.log)
-	if _, err := s.keys.session(ctx); err != nil {
+	sess, err := s.keys.session(ctx)
+	if err != nil {
 		return nil, s.fail(ctx, "log in", "", err)
+	}
+	if s.limits, err = s.askLimits(ctx, sess.url); err != nil {
+		s.log.Debug("the server tells no limits", "err", err)
 	}
 	return s, nil
 }
