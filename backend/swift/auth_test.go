@@ -16,6 +16,9 @@ import (
 )
 
 func TestKeystoneLetsIn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Keystone takes half a minute to start: make test-slow runs it")
+	}
 	at := servers.Keystone(t)
 	token := mustLogin(t, Auth{URL: at.AuthURL, User: at.User, UserDomain: at.UserDomain, Password: at.Key, Project: at.Project, ProjectDomain: at.UserDomain})
 	for name, a := range map[string]Auth{
@@ -56,6 +59,9 @@ func mustLogin(t *testing.T, a Auth) (token string) {
 }
 
 func TestEachRefusalHasItsSentence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("Keystone takes half a minute to start: make test-slow runs it")
+	}
 	at := servers.Keystone(t)
 	good := Auth{URL: at.AuthURL, User: at.User, UserDomain: at.UserDomain, Password: at.Key, Project: at.Project}
 	for name, tt := range map[string]struct {

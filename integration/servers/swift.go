@@ -15,7 +15,7 @@ import (
 // data directory, by launch.py; what the packages would have as daemons stays down.
 const (
 	systemPython     = "/usr/bin/python3"
-	keystoneRevision = "1" // of keystone.py: raise it to have the database made anew
+	keystoneRevision = "2" // of keystone.py: raise it to have the database made anew
 )
 
 // BriefToken is how long the tokens of KeystoneBrief hold.

@@ -135,7 +135,8 @@ def start_keystone(ports):
     con.close()
     write("keystone.conf", "[database]\nconnection = sqlite:///%s?timeout=30\nsqlite_synchronous = false\n"
           "[token]\nprovider = fernet\nexpiration = %d\nallow_expired_window = 0\n[fernet_tokens]\nkey_repository = %s/fernet\n"
-          "[credential]\nkey_repository = %s/cred\n[cache]\nenabled = false\n" % (db, TOKEN_SECONDS, D, D))
+          "[credential]\nkey_repository = %s/cred\n[cache]\nenabled = false\n[identity]\npassword_hash_rounds = 4\n"
+          % (db, TOKEN_SECONDS, D, D))
     env = dict(os.environ, OS_KEYSTONE_CONFIG_FILES="keystone.conf", OS_KEYSTONE_CONFIG_DIR=D)
     subprocess.Popen(
         ["uwsgi", "--plugins-dir", "/usr/lib/uwsgi/plugins", "--plugins", "python3", "--master", "--no-orphans", "--die-on-term",
