@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/thawfs/thawfs/backend/s3"
 	"github.com/thawfs/thawfs/integration/servers"
@@ -129,7 +128,7 @@ func TestStartUpErrorsOfStores(t *testing.T) {
 		},
 		{
 			"clock", good, "--endpoint " + answeringServer(t, "RequestTimeTooSkewed") + " s3://photos",
-			"thawfs: http://ADDR refuses our requests because the clocks differ: here it is " + time.Now().UTC().Format("2006-01-02 15:") + "...\n" +
+			"thawfs: http://ADDR refuses our requests because the clocks differ: here it is ...\n" +
 				"Set the clock of this machine, for instance with: sudo timedatectl set-ntp true",
 		},
 		{
@@ -153,7 +152,7 @@ func TestStartUpErrorsOfStores(t *testing.T) {
 			if strings.Contains(tt.want, "ADDR") {
 				o.stderr = anyAddress(o.stderr)
 			}
-			if head, tail, ok := strings.Cut(tt.want, "..."); ok { // the minute may have passed
+			if head, tail, ok := strings.Cut(tt.want, "..."); ok { // the time has passed
 				if o.code != exitFailed || !strings.HasPrefix(o.stderr, head) || !strings.HasSuffix(o.stderr, tail+"\n") {
 					t.Errorf("exit %d\n%swant\n%s", o.code, o.stderr, tt.want)
 				}
