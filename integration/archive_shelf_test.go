@@ -223,6 +223,9 @@ func (m *coldMount) xattr(name, attr string) string {
 	m.t.Helper()
 	buf := make([]byte, 4096)
 	n, err := unix.Getxattr(m.path(name), "user.thawfs."+attr, buf)
+	for err == unix.EINTR { // by a signal of Go's own
+		n, err = unix.Getxattr(m.path(name), "user.thawfs."+attr, buf)
+	}
 	if errors.Is(err, unix.ENODATA) {
 		return ""
 	}
@@ -230,9 +233,14 @@ func (m *coldMount) xattr(name, attr string) string {
 	return string(buf[:n])
 }
 
-// setXattr writes a virtual xattr.
+// setXattr writes a virtual xattr, again when a signal of Go's own interrupted it.
 func (m *coldMount) setXattr(name, attr, value string) error {
-	return unix.Setxattr(m.path(name), "user.thawfs."+attr, []byte(value), 0)
+	for {
+		err := unix.Setxattr(m.path(name), "user.thawfs."+attr, []byte(value), 0)
+		if err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // wantState waits until the mount shows key in a state.
