@@ -30,12 +30,17 @@ func (f *FS) learn(ctx context.Context, store backend.Store, at backend.Ref) {
 	if !f.levels.worth(at, f.o.TTL) {
 		return
 	}
-	_, _, _ = f.levels.flight.Do(at.String(), func() (any, error) { // no result to look at
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // others may wait for it
+	learnt := f.levels.flight.DoChan(at.String(), func() (any, error) {
+		// Who is first takes the others along if interrupted: they ask by name.
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		_, _ = f.listLevel(ctx, store, at) // what is not learnt is asked for by name
 		return nil, nil
 	})
+	select {
+	case <-learnt: // no result to look at
+	case <-ctx.Done():
+	}
 }
 
 // listLevel lists a page of a level, and learns the level if that is all of it.

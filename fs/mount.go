@@ -54,7 +54,7 @@ func mountAlone(mountpoint string, root fusefs.InodeEmbedder, o *fusefs.Options)
 		syscall.ForkLock.RLock()
 		defer syscall.ForkLock.RUnlock()
 	}
-	server, err := fusefs.Mount(mountpoint, root, o)
+	server, err := serve(mountpoint, root, o)
 	fds, derr := os.ReadDir("/proc/self/fd")
 	if err != nil || derr != nil {
 		return server, err
@@ -67,6 +67,16 @@ func mountAlone(mountpoint string, root fusefs.InodeEmbedder, o *fusefs.Options)
 		}
 	}
 	return server, nil
+}
+
+// serve mounts and serves; it returns when the kernel has been answered.
+func serve(mountpoint string, root fusefs.InodeEmbedder, o *fusefs.Options) (*fuse.Server, error) {
+	server, err := fuse.NewServer(calm{fusefs.NewNodeFS(root, o)}, mountpoint, &o.MountOptions)
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve() // ends with the mount; Close waits
+	return server, server.WaitMount()
 }
 
 func (f *FS) fuseOptions() *fusefs.Options {

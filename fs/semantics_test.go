@@ -44,6 +44,7 @@ var promises = map[string]func(*testing.T){
 	"A file is whole":                                       testWhole,
 	"Writes at any place":                                   testWrites,
 	"Open files outlive their names":                        testOutlive,
+	"Signals fail no request":                               testSignals,
 	"Writers and readers of one mount see each other":       testSeeEachOther,
 	"Other mounts see changes after they are uploaded":      testOtherMount,
 	"A reader never sees two versions":                      testOneVersion,
