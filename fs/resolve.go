@@ -171,7 +171,9 @@ func (f *FS) head(ctx context.Context, store backend.Store, ref backend.Ref) (ba
 		f.entries.Learn(ref, obj, stamp)
 		f.saw(ref, obj)
 	case errors.Is(err, backend.ErrNotExist):
-		f.entries.LearnAbsent(ref, stamp)
+		if !strings.HasSuffix(ref.Key, "/") { // a directory needs no marker to be there
+			f.entries.LearnAbsent(ref, stamp)
+		}
 	case f.away(err):
 		if old, exists, known := f.entries.Get(ref); known && exists {
 			return old, nil
@@ -252,6 +254,9 @@ func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref
 			return obj, nil
 		}
 		obj, err := store.Head(ctx, dir.Key)
+		if errors.Is(err, backend.ErrNotExist) {
+			continue // deleted meanwhile; what follows tells whether the directory is there
+		}
 		if err == nil {
 			f.entries.Learn(dir, obj, stamp)
 		}

@@ -59,3 +59,46 @@ func TestRmdirWhileDeletesAreConfirmed(t *testing.T) {
 		must(t, os.RemoveAll(dir))
 	}
 }
+
+// Whether a directory has a marker is one question, whether it is there another.
+func TestNoMarkerIsNoAbsence(t *testing.T) {
+	m := mount(t)
+	m.put("d/a", "x", backend.Attrs{})
+	dir := backend.Ref{Bucket: "buk", Key: "d/"}
+	if _, err := m.FS.object(t.Context(), m.store, dir); !isNotExist(err) {
+		t.Fatalf("the marker of a directory that has none: %v", err)
+	}
+	if _, err := m.directory(t.Context(), m.store, dir); err != nil {
+		t.Errorf("a directory with a file, after its marker was asked for: %v", err)
+	}
+	if got := m.read("d/a"); got != "x" {
+		t.Errorf("d/a holds %q", got)
+	}
+}
+
+// A goneMarker is a store of which somebody deletes the marker d/ whenever it has been listed.
+type goneMarker struct{ backend.Store }
+
+func (s goneMarker) Head(ctx context.Context, key string) (backend.Object, error) {
+	if key == "d/" {
+		if err := s.Delete(ctx, key); err != nil {
+			return backend.Object{}, err
+		}
+	}
+	return s.Store.Head(ctx, key)
+}
+
+func TestMarkerDeletedWhileLookedAt(t *testing.T) {
+	m := mount(t)
+	dir := backend.Ref{Bucket: "buk", Key: "d/"}
+	m.put("d/", "", backend.Attrs{})
+	if _, err := m.directory(t.Context(), goneMarker{m.store}, dir); !isNotExist(err) {
+		t.Errorf("a directory that is gone with its marker: %v", err)
+	}
+	m.put("d/", "", backend.Attrs{})
+	m.put("d/a", "x", backend.Attrs{})
+	m.entries.Drop(dir)
+	if _, err := m.directory(t.Context(), goneMarker{m.store}, dir); err != nil {
+		t.Errorf("a directory with a file, of which the marker is deleted: %v", err)
+	}
+}
