@@ -45,6 +45,7 @@ func (f *FS) look(ctx context.Context, store backend.Store, at, dir backend.Ref)
 	if _, _, known := f.entries.Get(dir); known {
 		return bare, false, nil
 	}
+	waiting, _ := f.queue.Find(dir)
 	stamp := f.entries.Stamp()
 	level, err := f.listLevel(ctx, store, dir)
 	switch {
@@ -70,7 +71,7 @@ func (f *FS) look(ctx context.Context, store backend.Store, at, dir backend.Ref)
 	if err == nil {
 		f.entries.Learn(dir, obj, stamp)
 	}
-	return obj, true, err
+	return laidOver(waiting, obj), true, err
 }
 
 // keep leaves a page to the next listing of its directory.

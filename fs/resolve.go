@@ -216,8 +216,15 @@ func (f *FS) anew(ctx context.Context, store backend.Store, ref backend.Ref) (ba
 }
 
 // directory finds out whether anything lies at or below dir, whose Key ends in "/". A
-// directory without a marker is an Object with nothing but a Key.
+// directory without a marker is an Object with nothing but a Key. Attributes of a marker that
+// wait are laid over what the store says; they may be stored before it has answered.
 func (f *FS) directory(ctx context.Context, store backend.Store, dir backend.Ref) (backend.Object, error) {
+	waiting, _ := f.queue.Find(dir)
+	obj, err := f.storedDirectory(ctx, store, dir)
+	return laidOver(waiting, obj), err
+}
+
+func (f *FS) storedDirectory(ctx context.Context, store backend.Store, dir backend.Ref) (backend.Object, error) {
 	bare := backend.Object{Key: dir.Key}
 	if f.queuedBelow(dir) {
 		return f.marker(ctx, store, dir)

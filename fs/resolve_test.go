@@ -102,3 +102,21 @@ func TestMarkerDeletedWhileLookedAt(t *testing.T) {
 		t.Errorf("a directory with a file, of which the marker is deleted: %v", err)
 	}
 }
+
+// What was set of a directory stays, whether its level is remembered or too large for that.
+func TestAttributesOfDirectoryWait(t *testing.T) {
+	m := mount(t, func(o *Options) { o.Delay, o.TTL, o.NegativeTTL = time.Hour, time.Nanosecond, time.Nanosecond })
+	must(t, os.Mkdir(m.path("d"), 0o700))
+	must(t, os.Chmod(m.path("d"), 0o755))
+	dir := backend.Ref{Bucket: "buk", Key: "d/"}
+	obj, err := m.directory(t.Context(), m.store, dir)
+	must(t, err)
+	if mode := m.decode(obj).Mode & permBits; mode != 0o755 {
+		t.Errorf("mode %04o, want 0755", mode)
+	}
+	obj, known, err := m.look(t.Context(), m.store, backend.Ref{Bucket: "buk"}, dir)
+	must(t, err)
+	if mode := m.decode(obj).Mode & permBits; !known || mode != 0o755 {
+		t.Errorf("at first sight: mode %04o, want 0755", mode)
+	}
+}
