@@ -253,6 +253,7 @@ func (f *FS) closeCaches(ctx context.Context) error {
 // stored is told by the queue that the store holds obj as ref. The staged file at path
 // becomes the cached one.
 func (f *FS) stored(ref backend.Ref, obj backend.Object, path string) {
+	f.entries.Back()
 	f.entries.Set(ref, obj)
 	f.index.Stored(ref, obj)
 	f.saw(ref, obj)
@@ -277,6 +278,7 @@ func (f *FS) adopt(ref backend.Ref, obj backend.Object, path string) {
 
 // removed is told by the queue that ref is gone from the store.
 func (f *FS) removed(ref backend.Ref) {
+	f.entries.Back()
 	f.entries.Remove(ref)
 	f.index.Removed(ref)
 	f.blocks.Forget(ref)

@@ -50,6 +50,7 @@ func (f *FS) listLevel(ctx context.Context, store backend.Store, at backend.Ref)
 		if err != nil {
 			return nil, err
 		}
+		f.answered(nil)
 		page.entries = append(page.entries, e)
 		if len(page.entries) == levelPage { // there may be more: to look would be another request
 			f.levels.note(at)
@@ -57,6 +58,7 @@ func (f *FS) listLevel(ctx context.Context, store backend.Store, at backend.Ref)
 			return page.entries, nil
 		}
 	}
+	f.answered(nil)
 	f.entries.LearnDir(at, page.entries, page.stamp)
 	return page.entries, nil
 }

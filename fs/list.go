@@ -119,6 +119,7 @@ func (l *lister) store(ctx context.Context) iter.Seq2[backend.Entry, error] {
 					return
 				}
 			}
+			l.fs.answered(err)
 			if !yield(e, err) || err != nil {
 				return
 			}

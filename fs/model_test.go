@@ -171,9 +171,13 @@ func (t *target) Fault(f fstest.Fault) {
 	}
 }
 
+// Heal ends faults, and what was believed because of them: here, and a moment later by the kernel.
 func (t *target) Heal() {
 	if s := t.faulty.Bucket("bucket"); s != nil {
 		s.Heal()
+	}
+	if t.m.entries.Back() && t.o.TTL == shortTTL {
+		time.Sleep(t.Patience())
 	}
 }
 

@@ -166,6 +166,7 @@ func (f *FS) ask(ctx context.Context, store backend.Store, ref backend.Ref) (bac
 func (f *FS) head(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	stamp := f.entries.Stamp()
 	obj, err := store.Head(ctx, ref.Key)
+	f.answered(err)
 	switch {
 	case err == nil:
 		f.entries.Learn(ref, obj, stamp)
@@ -198,12 +199,21 @@ func (f *FS) away(err error) bool {
 	return true
 }
 
+// answered ends an outage with the first answer, err, that is one: what was believed for want of
+// newer answers may be wrong by now.
+func (f *FS) answered(err error) {
+	if err == nil || errors.Is(err, backend.ErrNotExist) {
+		f.entries.Back()
+	}
+}
+
 // anew is object with the store asked now, whatever is remembered. A listing cannot tell every
 // state: not that of INTELLIGENT_TIERING, and of restored copies few stores but S3 say there
 // that they exist.
 func (f *FS) anew(ctx context.Context, store backend.Store, ref backend.Ref) (backend.Object, error) {
 	stamp := f.entries.Stamp()
 	obj, err := store.Head(ctx, ref.Key)
+	f.answered(err)
 	switch {
 	case err == nil:
 		f.entries.Learn(ref, obj, stamp)
@@ -249,6 +259,7 @@ func (f *FS) storedDirectory(ctx context.Context, store backend.Store, dir backe
 			}
 			return bare, err
 		}
+		f.answered(nil)
 		if gone[e.Key] {
 			continue
 		}
@@ -269,6 +280,7 @@ func (f *FS) storedDirectory(ctx context.Context, store backend.Store, dir backe
 		}
 		return obj, err
 	}
+	f.answered(nil)
 	f.entries.LearnAbsent(dir, stamp)
 	return bare, backend.ErrNotExist
 }

@@ -164,9 +164,10 @@ func (c *Cache) insertLocked(ref backend.Ref, obj backend.Object) {
 func (c *Cache) removeLocked(ref backend.Ref, now time.Time) {
 	level := levelOf(ref.Key)
 	it := c.dirLocked(ref.Bucket, level, now)
-	if it != nil {
-		it.list.remove(ref.Key)
-		c.weighLocked(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true}, it)
+	k := slot{backend.Ref{Bucket: ref.Bucket, Key: level}, true}
+	if listed, ok := c.lru.Peek(k); ok { // too old or not: it may be believed again (Away)
+		listed.list.remove(ref.Key)
+		c.weighLocked(k, listed)
 	}
 	for level != "" && !c.inhabitedLocked(ref.Bucket, level, it, now) {
 		c.lru.Remove(slot{backend.Ref{Bucket: ref.Bucket, Key: level}, false})
