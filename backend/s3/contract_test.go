@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -27,8 +28,8 @@ func TestContractOnMoto(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) backend.Service { return service(t, inTurn(t, servers.Moto(t))) })
 }
 
-// inTurn lets changes reach a server one after the other: moto looks whether a condition holds
-// and stores without a lock, so of two that race both may win.
+// inTurn lets requests reach a server one after the other: moto looks whether a condition holds
+// and stores without a lock, so of two that race both may win, and a GET beside a PUT may be 500.
 func inTurn(t *testing.T, at servers.S3) servers.S3 {
 	t.Helper()
 	target, err := url.Parse(at.Endpoint)
@@ -41,11 +42,13 @@ func inTurn(t *testing.T, at servers.S3) servers.S3 {
 	}}
 	var turn sync.Mutex
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			turn.Lock()
-			defer turn.Unlock()
-		}
-		proxy.ServeHTTP(w, r)
+		answer := httptest.NewRecorder() // clients that read slowly shall hold nobody up
+		turn.Lock()
+		proxy.ServeHTTP(answer, r)
+		turn.Unlock()
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		_, _ = answer.Body.WriteTo(w) // a client that is gone wants none
 	}))
 	t.Cleanup(front.Close)
 	at.Endpoint = front.URL
