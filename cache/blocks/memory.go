@@ -208,6 +208,8 @@ func (m *memory) publish(gr *granule, data []byte, hold bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	gr.data, gr.since = data, time.Now()
+	// It came although nobody wanted it any more (leaveLocked), and may be asked for anew.
+	gr.gone = m.held[gr.granuleKey] != gr
 	close(gr.done)
 	if hold {
 		gr.pins++

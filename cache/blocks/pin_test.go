@@ -27,6 +27,7 @@ func (b *bench) mustHold(key string, obj backend.Object, bytes int64, pinned boo
 	if n, p := b.cache.Held(ref(key), obj); n != bytes || p != pinned {
 		b.t.Errorf("Held(%q) = %d, %t, want %d, %t", key, n, p, bytes, pinned)
 	}
+	b.settle() // the disk writer may hold what it has just written
 	if err := b.cache.invariants(); err != nil {
 		b.t.Error(err)
 	}
