@@ -58,7 +58,7 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 			body = unknown
 		}
 		if op.Verb == Delete {
-			return before, store.Delete(ctx, op.Path)
+			return before, errors.Join(store.Delete(ctx, op.Path), sweep(ctx, store, op.Path))
 		}
 		content := pattern(op.Fill, 0, op.N)
 		_, err = store.Put(ctx, op.Path, io.NewSectionReader(strings.NewReader(content), 0, op.N), backend.PutOptions{Attrs: op.attrs(), Cond: cond})
@@ -67,6 +67,29 @@ func (r *Runner) strike(ctx context.Context, op Op) (before *string, err error) 
 		}
 	}
 	return nil, fmt.Errorf("%q never holds still", op.Path)
+}
+
+// sweep deletes the indexes of directories that have nothing else any more, now that key is
+// deleted: whoever removes a directory by another program removes all of it.
+func sweep(ctx context.Context, store backend.Store, key string) error {
+	for i := strings.LastIndexByte(key, '/'); i >= 0; i = strings.LastIndexByte(key[:i], '/') {
+		var indexes []string
+		for e, err := range store.List(ctx, key[:i+1], "", backend.ListOptions{}) {
+			switch {
+			case err != nil:
+				return err
+			case path.Base(e.Key) != attrIndex || strings.HasSuffix(e.Key, "/"):
+				return nil
+			}
+			indexes = append(indexes, e.Key)
+		}
+		for _, index := range indexes {
+			if err := store.Delete(ctx, index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // unknown stands for archived bytes.
