@@ -34,6 +34,7 @@ func (q *Queue) OpenFile(ref backend.Ref, o OpenOptions) (*File, error) {
 	for {
 		f, err := q.reopen(ref, o.Truncate)
 		if f != nil || err != nil {
+			o.dispose()
 			return f, err
 		}
 		o = q.freshen(ref, o)
@@ -44,8 +45,25 @@ func (q *Queue) OpenFile(ref backend.Ref, o OpenOptions) (*File, error) {
 		if q.attach(f, o) {
 			return f, nil
 		}
-		// Somebody else was faster: theirs is the one.
+		q.unstage(f, o) // Somebody else was faster: theirs is the one, unless that is gone by now.
 	}
+}
+
+// dispose removes a file that is not needed: it is ours since it was given to us.
+func (o *OpenOptions) dispose() {
+	if o.Path != "" {
+		_ = os.Remove(o.Path) // a copy of what the store has
+	}
+}
+
+// unstage undoes stage. A file that was taken over is back at its Path: it may be the only
+// source of its bytes that the next attempt has.
+func (q *Queue) unstage(f *File, o OpenOptions) {
+	if o.Path == "" || o.Truncate || os.Rename(q.stagedPath(f.id), o.Path) != nil {
+		q.abandonStaged(f)
+		return
+	}
+	_ = f.fd.Load().Close() // nothing was written
 }
 
 // reopen returns the File that ref has already, nil if there is none.
@@ -68,7 +86,8 @@ func (q *Queue) reopen(ref backend.Ref, truncate bool) (*File, error) {
 }
 
 // borrow references the File of ref for a writer. One that is being handed over is
-// waited for: it is no longer ours to change.
+// waited for: it is no longer ours to change. So is one in the journal whose content the store
+// has: it gets no staged file any more, and goes when the store has its attributes too.
 func (q *Queue) borrow(ref backend.Ref) (*File, error) {
 	for {
 		q.mu.Lock()
@@ -80,7 +99,7 @@ func (q *Queue) borrow(ref backend.Ref) (*File, error) {
 		case e == nil || e.file == nil:
 			q.mu.Unlock()
 			return nil, nil
-		case e.leaving:
+		case e.leaving, e.file.inline != nil && e.want != content:
 			settled := q.settled
 			q.mu.Unlock()
 			<-settled
@@ -222,13 +241,13 @@ func (q *Queue) stagePath(ref backend.Ref, o OpenOptions) (*File, error) {
 	return f, nil
 }
 
-// attach makes f the File of its ref, unless that has got another one meanwhile.
+// attach makes f the File of its ref, unless that has got another one meanwhile; the caller
+// keeps f then.
 func (q *Queue) attach(f *File, o OpenOptions) bool {
 	q.mu.Lock()
 	_, stale := q.newestLocked(f.ref, o.Base)
 	if e := q.entries[f.ref]; q.closed || stale || (e != nil && e.file != nil) {
 		q.mu.Unlock()
-		q.abandonStaged(f)
 		return false
 	}
 	e := q.entryLocked(f.ref, knownBase(o.Base))

@@ -1,7 +1,6 @@
 package writeback
 
 import (
-	"os"
 	"slices"
 	"time"
 
@@ -71,9 +70,7 @@ func (q *Queue) freshen(ref backend.Ref, o OpenOptions) OpenOptions {
 	if !stale {
 		return o
 	}
-	if o.Path != "" {
-		_ = os.Remove(o.Path) // of another version, and ours to dispose of
-	}
+	o.dispose() // of another version
 	o.Base, o.Path, o.ReadBase = newer, "", q.storeReader(ref.Bucket, newer)
 	return o
 }
