@@ -155,10 +155,10 @@ func (p *powerTest) round(round int) {
 			p.t.Errorf("give up %s: %v", e.Ref, err)
 		}
 	}
-	p.check(round, stuck)
 	if err := q.Drain(ctx); err != nil {
 		p.t.Errorf("the second Drain: %v", err)
 	}
+	p.check(round, stuck) // when the deletes are over: one between a Head and a Get would end the test
 	if err := q.Close(ctx); err != nil {
 		p.t.Errorf("Close: %v", err)
 	}
@@ -207,13 +207,26 @@ func (p *powerTest) check(round int, stuck map[string]bool) {
 		worker := key[:strings.Index(key, "/")+1]
 		switch quiet := h.seq <= synced; {
 		case quiet && got != want:
-			p.t.Errorf("%s is %s, want %s, which was on the disk (stuck: %v)\n%s", key, got.brief(), want.brief(), stuck[key], history(p.t, p.dir, worker))
+			p.t.Errorf("%s is %s, want %s, which was on the disk (stuck: %v; next to it: %q)\n%s", key, got.brief(), want.brief(), stuck[key], p.copies(key), history(p.t, p.dir, worker))
 		case !states.possible(got.Data):
 			p.t.Errorf("%s is %s: no state that any file ever had\n%s", key, got.brief(), history(p.t, p.dir, worker))
 		case quiet:
 			p.files++
 		}
 	}
+}
+
+// copies are the conflict copies of key: they tell content that is lost from content that was
+// sent under another name.
+func (p *powerTest) copies(key string) (names []string) {
+	p.t.Helper()
+	for e, err := range p.store.List(p.t.Context(), key+".conflict-", "", backend.ListOptions{}) {
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		names = append(names, e.Key)
+	}
+	return names
 }
 
 func (p *powerTest) read(key string) killFile {
