@@ -27,8 +27,14 @@ func TestDemoWorksAsPrinted(t *testing.T) {
 		t.Fatalf("%d commands, want 5:\n%s", len(commands), first)
 	}
 	said := []string{"", "ARC      58 B  GLACIER", "", "restoring  Standard   due ", "back from the cold"}
+	var asked time.Time
 	for i, command := range commands {
 		o := w.shell(command)
+		if i == 2 {
+			asked = time.Now()
+		} else if i == 3 && time.Since(asked) > 10*time.Second { // a slow machine: it may be back
+			said[i] = "1 file (58 B)"
+		}
 		if i == 2 { // the archive
 			if o.code != 1 || !strings.Contains(o.stderr, "Resource temporarily unavailable") {
 				t.Errorf("%s: %+v, want EAGAIN", command, o)
