@@ -62,9 +62,9 @@ type Proxy struct {
 	to  *url.URL
 	rev *httputil.ReverseProxy
 
-	passing sync.WaitGroup // requests
-
 	mu   sync.Mutex
+	calm *sync.Cond                // of mu; told when a request is over
+	busy int                       // guarded by mu; requests under way
 	rule func(*http.Request) Fault // guarded by mu; called one at a time
 	seen []Seen                    // guarded by mu
 }
@@ -77,6 +77,7 @@ func New(t testing.TB, to servers.S3) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{S3: to, to: target}
+	p.calm = sync.NewCond(&p.mu)
 	p.rev = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
@@ -123,13 +124,27 @@ func (p *Proxy) fault(r *http.Request) Fault {
 
 type faultKey struct{}
 
-// Calm returns when no request is under way. Meanwhile nobody may begin one.
-func (p *Proxy) Calm() { p.passing.Wait() }
+// Calm returns when no request is under way.
+func (p *Proxy) Calm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.busy > 0 {
+		p.calm.Wait()
+	}
+}
+
+// passes counts a request as under way, or not any more.
+func (p *Proxy) passes(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy += n
+	p.calm.Broadcast()
+}
 
 // ServeHTTP passes one request on.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.passing.Add(1)
-	defer p.passing.Done()
+	p.passes(1)
+	defer p.passes(-1)
 	f := p.fault(r)
 	note := Seen{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Sum: r.Header.Get("X-Amz-Checksum-Crc64nvme")}
 	out := &writer{ResponseWriter: w, fault: f}
